@@ -1,0 +1,1 @@
+"""Command line: parse, one call, render. Imports everything; nothing imports it."""

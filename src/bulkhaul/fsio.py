@@ -1,0 +1,107 @@
+"""Writes that survive kill -9, a full disk and a second writer: atomic replace, and put-if-absent.
+
+Every `OSError` that leaves this module is a `StorageError` with the path, the reason and the next step. Nothing here
+knows what the files mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bulkhaul.errors import StorageError
+
+_NEXT_STEPS = {
+    errno.ENOSPC: "free space there, then run the same command again",
+    errno.EDQUOT: "free quota there, then run the same command again",
+    errno.EROFS: "choose a folder on a writable file system",
+    errno.EACCES: "ask for the right to write there, or choose another folder",
+    errno.EPERM: "ask for the right to write there, or choose another folder",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+}
+_DEFAULT_NEXT_STEP = "check the file system (`bulkhaul doctor` tries it), then run the same command again"
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn each `OSError` of the block into a `StorageError` about `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(path, reason, _NEXT_STEPS.get(error.errno or 0, _DEFAULT_NEXT_STEP)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable: a rename or link is lost with the node until this returns."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write_new(path: Path, data: bytes, *, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _private_name(path: Path) -> Path:
+    # Unique for ever and a dot file: a leftover of a killed writer is never taken for a job or a record.
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Make `path` hold `data`, whole or not at all, and durably.
+
+    An existing file keeps its mode; a new one gets 0666 less the umask, so that shared folders stay shared.
+
+    Raises:
+        StorageError: nothing has changed; the old content, if any, is whole.
+    """
+    private = _private_name(path)
+    with storage_errors(path):
+        try:
+            mode = path.stat().st_mode & 0o7777
+        except FileNotFoundError:
+            mode = None
+        try:
+            _write_new(private, data, mode=0o666)
+            if mode is not None:
+                private.chmod(mode)
+            private.replace(path)
+        except BaseException:
+            private.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def create_file(path: Path, data: bytes) -> bool:
+    """Put-if-absent: True when this call made `path`, False when it was there; never a half-written file.
+
+    `data` must be unique to the caller (hold a random token): over NFS the answer to link(2) can be lost and the call
+    repeated, so that our own link reports "exists"; what the file then holds decides.
+
+    Raises:
+        StorageError: the file system failed; whether `path` exists is unknown, ask again.
+    """
+    private = _private_name(path)
+    with storage_errors(path):
+        try:
+            _write_new(private, data, mode=0o666)
+            with suppress(FileExistsError):
+                os.link(private, path)
+            won = path.read_bytes() == data
+        finally:
+            private.unlink(missing_ok=True)
+        if won:
+            sync_folder(path.parent)
+    return won

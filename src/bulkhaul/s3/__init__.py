@@ -1,0 +1,1 @@
+"""Column C: buckets, credentials, engines. Knows no jobs and no sources."""

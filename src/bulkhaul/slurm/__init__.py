@@ -1,0 +1,1 @@
+"""What SLURM is told and asked: arrays, deadlines, states of tasks."""
