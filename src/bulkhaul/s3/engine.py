@@ -7,9 +7,11 @@ its library into `bulkhaul.errors` classes. Retries, pacing and large files live
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,19 @@ class RemoteObject:
     key: str
     size: int
     etag: str
+
+
+class Repeat(Protocol):
+    """How one request is made: `once`, or again by class of error (`retry.repeat` with its gate and source bound)."""
+
+    def __call__(self, call: Callable[[], T], /) -> T:
+        """Make the request and return its answer, or raise what no repetition cures."""
+        ...
+
+
+def once(call: Callable[[], T], /) -> T:
+    """Make a request a single time."""
+    return call()
 
 
 class Engine(Protocol):
@@ -36,8 +51,10 @@ class Engine(Protocol):
         """
         ...
 
-    def list_objects(self, prefix: str) -> Iterator[RemoteObject]:
+    def list_objects(self, prefix: str, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
         """Yield the objects whose key begins with `prefix`, in the server's order, page by page.
+
+        Each page is one request made through `repeat`, so a repeated page neither loses nor doubles an object.
 
         Raises:
             S3Error: also in mid-listing; what was yielded before stands.

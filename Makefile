@@ -1,0 +1,48 @@
+# bulkhaul: `make demo` shows it, `make test` tests it, `make env` makes .venv for work.
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check lint fast slurm-packages
+SHELL := /bin/bash
+
+BIN := .venv/bin
+READY := .venv/.ready
+# The first Python on PATH that is new enough; PYTHON=... overrides.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
+
+help:
+	@echo 'make env     make .venv with bulkhaul and all that development needs'
+	@echo 'make demo    move six small plates to an embedded S3 server, with a killed worker, and compare'
+	@echo 'make test    run all tests with coverage (as root on Debian: installs SLURM if it is missing)'
+	@echo 'make check   lint, types and the fast tests'
+
+env: $(READY)
+
+$(READY): pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'make: no Python >= 3.11 on PATH; install one (Debian: apt-get install python3 python3-venv), or PYTHON=/path make env' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'make: $(PYTHON) has no venv; install it (Debian: apt-get install python3-venv)' >&2; exit 2; }
+	@echo 'making .venv and installing bulkhaul[dev] into it ...'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python scripts/demo.py
+
+test: $(READY) slurm-packages
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest $(PYTEST)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+check: lint fast
+
+lint: $(READY)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+fast: $(READY)
+	@$(BIN)/python -m pytest -q -m 'not slow and not s3 and not slurm'
+
+slurm-packages:
+	@tests/install_slurm.sh

@@ -1,0 +1,203 @@
+"""One claim: transfer its dataset and decide, from how that ended, what becomes of the job.
+
+Each error has one of four fates, decided here alone: the job's own fault ends it in `error`; a fault of bucket,
+credentials, network or time gives the job back and ends the worker; a lost claim is left to its new owner; a storage
+fault ends the worker. So no job is claimed round and round, and no fault of the site turns a joblist into `error`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from bulkhaul.errors import (
+    AccessDenied,
+    BucketUnusable,
+    BulkhaulError,
+    ClaimLost,
+    ClockSkewed,
+    CredentialsError,
+    Stopped,
+    StorageError,
+    Throttled,
+    Transient,
+)
+from bulkhaul.joblist.claim import Claim
+from bulkhaul.joblist.job import Status
+from bulkhaul.joblist.joblist import Joblist
+from bulkhaul.messages import Mark, Message, Say
+from bulkhaul.preflight import Preflight
+from bulkhaul.progress import ProgressLines
+from bulkhaul.s3.connection import Connection
+from bulkhaul.s3.location import S3Location
+from bulkhaul.stopping import StopRequest, utc_now
+from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset
+
+_LOG = logging.getLogger(__name__)
+
+TargetOf = Callable[[Path], str]
+"""The target of a source whose job file names none (the older scripts' three lines)."""
+
+ShowProgress = Callable[[Progress], None]
+
+_FAULTS_OF_ALL = (CredentialsError, BucketUnusable, ClockSkewed, Transient, Throttled, Stopped)
+"""Faults that the next job would meet too: the job goes back as it was and the worker ends."""
+
+_FIXED_KEYS_WARNING = timedelta(hours=12)
+
+
+class Outcome(StrEnum):
+    """What became of a claimed job."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Sent:
+    """What this worker has newly sent, whatever became of the jobs."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What stays the same for all jobs of one worker; `sent` alone grows."""
+
+    joblist: Joblist
+    preflight: Preflight
+    target_of: TargetOf
+    options: TransferOptions
+    stop: StopRequest
+    say: Say
+    show: ShowProgress
+    sent: Sent = field(default_factory=Sent)
+
+
+def attempt(claim: Claim, work: Work) -> Outcome:
+    """Transfer the claimed dataset and end the claim.
+
+    Raises:
+        BulkhaulError: a fault that the next job would meet too; the claim has been released as far as that was
+            possible, else its lease runs out.
+    """
+    work.say(Message(Mark.INFO, f"Found 'todo' job: {claim.name}.txt"))
+    try:
+        report = _transfer(claim, work)
+        return _end(claim, report, work)
+    except ClaimLost as error:
+        work.say(Message(Mark.WARNING, str(error)))
+        return Outcome.LOST
+    except StorageError:
+        raise
+    except _FAULTS_OF_ALL as error:
+        if isinstance(error, AccessDenied) and _denied_here_alone(claim, work):
+            return _fail(claim, str(error), work)
+        _give_back(claim, error)
+        raise
+    except BulkhaulError as error:
+        return _fail(claim, str(error), work)
+
+
+def location_of(target: str | None, source: Path, target_of: TargetOf) -> S3Location:
+    """Where a job goes: its own target, else the one that the settings give its source.
+
+    Raises:
+        UsageError: no usable target.
+    """
+    return S3Location.parse(target or target_of(source))
+
+
+def workspace_of(joblist: Joblist, name: str, generation: int) -> Workspace:
+    """The files that a transfer of the job leaves and finds: its manifest and the generations' partial ones."""
+    partial = joblist.work_path(name, generation)
+    return Workspace(
+        manifest=joblist.manifest_path(name),
+        partial=partial,
+        earlier=tuple(path for path in joblist.work_paths(name) if path != partial),
+        scratch=joblist.state_path("scratch"),
+    )
+
+
+def _transfer(claim: Claim, work: Work) -> TransferReport:
+    connection = work.preflight.connect(location_of(claim.target, claim.source, work.target_of))
+    _warn_of_fixed_keys(claim, connection, work)
+    work.say(Message(Mark.INFO, f"Uploading files from '{claim.source}' to S3..."))
+    lines = ProgressLines()
+    before = Sent(work.sent.files, work.sent.bytes)
+
+    def gate() -> None:
+        work.stop.check()
+        claim.check()
+
+    def on_progress(progress: Progress) -> None:
+        work.sent.files = before.files + progress.files_sent
+        work.sent.bytes = before.bytes + progress.bytes_sent
+        claim.progress(files=progress.files_sent, bytes=progress.bytes_sent, last=progress.last)
+        line = lines.line(progress)
+        if line is not None:
+            claim.log(line)
+        work.show(progress)
+
+    return transfer_dataset(
+        claim.source,
+        connection,
+        options=work.options,
+        workspace=workspace_of(work.joblist, claim.name, claim.generation),
+        gate=gate,
+        report=on_progress,
+    )
+
+
+def _end(claim: Claim, report: TransferReport, work: Work) -> Outcome:
+    for note in report.notes:
+        claim.log(note)
+    if not report.ok:
+        first = "; ".join(f"{name}: {reason}" for name, reason in report.failures)
+        text = f"{report.files_failed} file(s) failed: {first}; mend them, then `bulkhaul retry`"
+        return _fail(claim, text, work, facts=report.as_dict())
+    text = f"verified: {report.files_sent} file(s) sent, {report.files_skipped} already there"
+    claim.end(Status.SUCCESS, text, facts=report.as_dict())
+    work.joblist.discard_work(claim.name)
+    work.say(Message(Mark.DONE, f"{claim.name}: {text}"))
+    return Outcome.SUCCEEDED
+
+
+def _fail(claim: Claim, text: str, work: Work, *, facts: dict[str, object] | None = None) -> Outcome:
+    try:
+        claim.end(Status.ERROR, text, facts={"reason": text, **(facts or {})})
+    except ClaimLost as error:
+        work.say(Message(Mark.WARNING, str(error)))
+        return Outcome.LOST
+    work.say(Message(Mark.FAILED, f"{claim.name}: {text}"))
+    return Outcome.FAILED
+
+
+def _give_back(claim: Claim, error: BulkhaulError) -> None:
+    try:
+        claim.release(f"released: {error}")
+    except (ClaimLost, StorageError) as second:
+        # The lease runs out by itself; the first error is what the person needs to read.
+        _LOG.debug("not released: %s", second)
+
+
+def _warn_of_fixed_keys(claim: Claim, connection: Connection, work: Work) -> None:
+    """Say so before it starts when the keys end on their own and nothing here can renew them."""
+    source = connection.source
+    end = source.token().expires_at
+    if source.renewable or end is None or end - utc_now() > _FIXED_KEYS_WARNING:
+        return
+    text = f"the credentials are fixed and end at {end:%Y-%m-%dT%H:%M:%SZ}; a longer transfer stops there"
+    claim.log(text)
+    work.say(Message(Mark.WARNING, text))
+
+
+def _denied_here_alone(claim: Claim, work: Work) -> bool:
+    denied = location_of(claim.target, claim.source, work.target_of)
+    return work.preflight.still_works_elsewhere(denied)

@@ -1,0 +1,78 @@
+"""`doctor` and `config`: what this place can do, and what is set where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bulkhaul.cli import options as o
+from bulkhaul.cli.render import end, plain, speaker
+from bulkhaul.errors import OK
+from bulkhaul.messages import Mark, Message
+
+if TYPE_CHECKING:
+    from bulkhaul.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands to `app`."""
+    o.command(app, "doctor", example="bulkhaul doctor ./source08")(doctor)
+    o.command(app, "config", example="bulkhaul config --json")(config)
+
+
+def doctor(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Joblist, or the folder for one. Default: as for the other steps.")
+    ] = None,
+    verbosity: o.Verbosity = 1,
+    config: o.ConfigFile = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Try on the real folder whether it can hold a joblist: link, exclusive create, rename, lock."""
+    from bulkhaul.joblist.doctor import Level, examine_folder
+
+    marks = {Level.FINE: Mark.DONE, Level.WARNING: Mark.WARNING, Level.FATAL: Mark.FAILED}
+    _, place, say = o.open_joblist(folder, verbosity=verbosity, config=config, as_json=as_json)
+    findings = examine_folder(place)
+    for finding in findings.findings:
+        say(Message(marks[finding.level], f"{finding.trial}: {finding.text}"))
+    say(Message(Mark.INFO, f"Claims here: {findings.mode}"))
+    end(findings, exit_code=findings.exit_code, as_json=as_json)
+
+
+def config(
+    verbosity: o.Verbosity = 1,
+    config: o.ConfigFile = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Show each setting, its value and where that came from."""
+    from bulkhaul.settings import load_settings
+
+    settings = load_settings(config=config)
+    if as_json:
+        values = {name: {"value": value, "origin": settings.origin(name)} for name, value in _shown(settings).items()}
+        end(values, exit_code=OK, as_json=True)
+    say = speaker(verbosity, as_json=as_json)
+    width = max(len(name) for name in type(settings).model_fields)
+    for name, value in _shown(settings).items():
+        say(Message(Mark.INFO, f"{name:<{width}}  {_text(value)}  ({settings.origin(name)})", detail=0))
+        say(Message(Mark.INFO, f"{'':<{width}}  {type(settings).model_fields[name].description}", detail=2))
+    end(None, exit_code=OK, as_json=False)
+
+
+def _shown(settings: Settings) -> dict[str, object]:
+    """The values, without what may be a secret: the arguments of a command, a password within a URL."""
+    values: dict[str, object] = {name: getattr(settings, name) for name in type(settings).model_fields}
+    if settings.credential_command:
+        program, *arguments = settings.credential_command
+        values["credential_command"] = [program, *("***" for _ in arguments)]
+    values["layouts"] = {name: layout.model_dump(exclude_none=True) for name, layout in settings.layouts.items()}
+    return {name: plain(value) for name, value in values.items()}
+
+
+def _text(value: object) -> str:
+    if value is None or value in ([], {}):
+        return "-"
+    return " ".join(str(item) for item in value) if isinstance(value, list) else str(value)

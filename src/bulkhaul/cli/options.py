@@ -1,0 +1,88 @@
+"""The options that several commands share, each written once, and the class of all commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand
+
+from bulkhaul.cli.render import prepare_streams, reported_errors, speaker
+from bulkhaul.errors import UsageError
+from bulkhaul.messages import Mark, Message, Say
+
+if TYPE_CHECKING:
+    from bulkhaul.settings import Settings
+
+Results = Annotated[
+    Path | None, typer.Option("--input_path", "-i", help="Results folder. Default: `results` of the settings.")
+]
+NewJoblist = Annotated[
+    Path | None,
+    typer.Option("--output_path", "-o", help="Joblist to fill. Default: joblists/<source or results folder>."),
+]
+InputJoblist = Annotated[
+    Path | None,
+    typer.Option("--input_path", "-i", help="Joblist. Default: `joblist` of the settings, or the only one there is."),
+]
+Verbosity = Annotated[
+    int, typer.Option("--verbosity", "-v", min=0, max=3, help="What is said: 0 errors only, 3 everything.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing anywhere.")]
+Target = Annotated[str | None, typer.Option("--target", help="s3://bucket/prefix that the keys go below.")]
+LayoutName = Annotated[
+    str | None, typer.Option("--layout", help="jump, folders, or a layout of the settings.", show_default=False)
+]
+Depth = Annotated[int | None, typer.Option("--depth", min=1, help="Level of the datasets in the layout `folders`.")]
+EngineName = Annotated[str | None, typer.Option("--engine", help="auto, obstore or s3transfer.")]
+SyncLevelName = Annotated[
+    str | None, typer.Option("--sync-level", help="What proves equal content: size, default or checksum.")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Settings file, instead of the nearest bulkhaul.toml.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class ReportingCommand(TyperCommand):
+    """A command whose errors end in `render`, however it was started."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a `BulkhaulError` becomes one line and an exit code."""
+        prepare_streams()
+        with reported_errors(as_json=bool(ctx.params.get("as_json"))):
+            return super().invoke(ctx)
+
+
+def command(app: typer.Typer, name: str, *, example: str) -> Callable[[_Function], _Function]:
+    """Register a function as the command `name`, with an example below its help."""
+    return app.command(
+        name,
+        cls=ReportingCommand,
+        epilog=f"Example: {example}",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def open_joblist(
+    input_path: Path | None, *, verbosity: int, config: Path | None, as_json: bool, **others: object
+) -> tuple[Settings, Path, Say]:
+    """What every step on a joblist begins with: its settings, its folder (symlinks resolved) and its `Say`.
+
+    Raises:
+        UsageError: bad settings, or the folder is missing.
+    """
+    from bulkhaul.assembly import joblist_folder
+    from bulkhaul.settings import load_settings
+
+    say = speaker(verbosity, as_json=as_json)
+    settings = load_settings({"joblist": input_path, **others}, config=config)
+    folder = joblist_folder(settings).resolve()
+    if not folder.is_dir():
+        raise UsageError(folder, "no such joblist", "check --input_path, or make it with `bulkhaul extract`")
+    say(Message(Mark.INFO, f"Valid input path: {folder}"))
+    return settings, folder, say

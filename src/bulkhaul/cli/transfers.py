@@ -1,0 +1,85 @@
+"""`transfer` and `verify`: the steps that talk to S3 about whole joblists."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from bulkhaul.cli import options as o
+from bulkhaul.cli.progress import shown_progress
+from bulkhaul.cli.render import end, say_start
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands to `app`."""
+    o.command(app, "transfer", example="bulkhaul transfer -i ./source08 --verbosity 1")(transfer)
+    o.command(app, "verify", example="bulkhaul verify -i ./source08 --sync-level checksum")(verify)
+
+
+def transfer(
+    input_path: o.InputJoblist = None,
+    verbosity: o.Verbosity = 1,
+    dry_run: o.DryRun = False,
+    engine: o.EngineName = None,
+    sync_level: o.SyncLevelName = None,
+    deadline: Annotated[
+        datetime | None,
+        typer.Option("--deadline", help="Stop in time for this moment (local time). Default: SLURM's time limit."),
+    ] = None,
+    config: o.ConfigFile = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Claim and transfer the datasets of a joblist, one at a time, until none is left."""
+    from bulkhaul.assembly import connector, lease_times, target_finder, transfer_options
+    from bulkhaul.worker import transfer_joblist
+
+    settings, folder, say = o.open_joblist(
+        input_path, verbosity=verbosity, config=config, as_json=as_json, engine=engine, sync_level=sync_level
+    )
+    say_start(say, dry_run=dry_run, verbosity=verbosity)
+    with shown_progress(quiet=verbosity == 0) as show:
+        report = transfer_joblist(
+            folder,
+            lease=lease_times(settings),
+            connect=connector(settings),
+            target_of=target_finder(settings),
+            options=transfer_options(settings),
+            deadline=None if deadline is None else deadline.astimezone(),
+            dry_run=dry_run,
+            say=say,
+            show=show,
+        )
+    end(report, exit_code=report.exit_code, as_json=as_json)
+
+
+def verify(
+    input_path: o.InputJoblist = None,
+    verbosity: o.Verbosity = 1,
+    reset: Annotated[bool, typer.Option("--reset", help="Set jobs that fail back to `todo`.")] = False,
+    sync_level: o.SyncLevelName = None,
+    config: o.ConfigFile = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Compare finished jobs with S3 again, without downloading; name each file that differs."""
+    from bulkhaul.assembly import connector, target_finder
+    from bulkhaul.audit import verify_joblist
+    from bulkhaul.stopping import StopRequest
+    from bulkhaul.transfer.terms import SyncLevel
+
+    settings, folder, say = o.open_joblist(
+        input_path, verbosity=verbosity, config=config, as_json=as_json, sync_level=sync_level
+    )
+    stop = StopRequest()
+    with stop.listening():
+        report = verify_joblist(
+            folder,
+            connect=connector(settings),
+            target_of=target_finder(settings),
+            sync_level=SyncLevel(settings.sync_level),
+            reset=reset,
+            gate=stop.check,
+            say=say,
+        )
+    end(report, exit_code=report.exit_code, as_json=as_json)

@@ -1,0 +1,143 @@
+"""One attempt at one job: judge it under its lock, publish the claim, show it on line 1."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from bulkhaul.errors import ClaimLost, InvalidJobFile, StorageError
+from bulkhaul.fsio import storage_errors
+from bulkhaul.joblist.claim import Claim
+from bulkhaul.joblist.heartbeat import Heartbeat, read_progress
+from bulkhaul.joblist.job import Owner, Standing, Status
+from bulkhaul.joblist.jobfile import JobFile
+from bulkhaul.joblist.ledger import Record, new_record, publish
+from bulkhaul.joblist.liveness import Observer, Sign
+from bulkhaul.joblist.locks import Lock
+from bulkhaul.joblist.paths import JoblistPaths
+from bulkhaul.joblist.rewriting import LOCK_TIMEOUT, write_as_owner
+from bulkhaul.joblist.views import read_jobfile, view_job
+
+_MOST_DEATHS = 3
+
+
+class Claimer:
+    """Claims for one worker, one at a time."""
+
+    def __init__(
+        self, paths: JoblistPaths, owner: Owner, *, lock: Lock, heartbeat: Heartbeat, observer: Observer
+    ) -> None:
+        self._paths = paths
+        self._owner = owner
+        self._lock = lock
+        self._heartbeat = heartbeat
+        self._observer = observer
+        self._open: Claim | None = None
+
+    @property
+    def holding(self) -> bool:
+        """True while a claim has neither been ended nor been given up."""
+        return self._open is not None
+
+    def give_up(self) -> None:
+        """Forget a claim whose end could not be published: its job counts as a dead worker's from now on."""
+        self._heartbeat.carry(None, None)
+        self._open = None
+
+    def sign(self, owner: Owner) -> Sign:
+        """One look at the owner of an open claim.
+
+        Raises:
+            StorageError: its heartbeat cannot be read.
+        """
+        if owner.token == self._owner.token:
+            return Sign.ALIVE if self.holding else Sign.DEAD
+        return self._observer.look(owner)
+
+    def dead(self, owner: Owner) -> bool:
+        """`sign` as the judgement that a take-over needs."""
+        return self.sign(owner) is Sign.DEAD
+
+    def claim(self, name: str) -> Claim | None:
+        """Claim the job `name` if it is free or its owner is dead; None when it cannot be had.
+
+        A job that three claims in a row left without an end and without progress is ended as `error` instead.
+
+        Raises:
+            StorageError: the joblist's storage failed; the claim was given back where that was possible.
+        """
+        with self._lock(self._paths.lock(name), LOCK_TIMEOUT):
+            taken = self._publish(name)
+        if taken is None:
+            return None
+        record, file = taken
+        claim = Claim(self._paths, record, file, lock=self._lock, heartbeat=self._heartbeat, on_end=self._forget)
+        self._open = claim
+        try:
+            # Before the first byte is sent, a person can see who has the job.
+            write_as_owner(self._paths, self._lock, record, status=Status.ONGOING, text=record.text, note_typed=False)
+            return self._unless_deadly(claim, record)
+        except ClaimLost:
+            self.give_up()
+            return None
+        except StorageError:
+            with suppress(StorageError, ClaimLost):
+                claim.release("line 1 could not be written")
+            raise
+
+    def _forget(self) -> None:
+        self._open = None
+
+    def _publish(self, name: str) -> tuple[Record, JobFile] | None:
+        view = view_job(self._paths, name, dead=self.dead)
+        if view.standing not in (Standing.FREE, Standing.EXPIRED):
+            return None
+        try:
+            file = read_jobfile(self._paths, name)
+        except InvalidJobFile:
+            return None
+        before = view.record
+        if before is None or before.end is not None:
+            number = 1 if before is None else before.generation + 1
+            record = new_record(name, number, self._owner, text=f"claimed by {self._owner} generation={number}")
+        else:
+            record = self._succession(before)
+        if not publish(self._paths.ledger, record):
+            return None
+        if before is not None and before.end is None and before.owner.worker != self._owner.worker:
+            self._remove_heartbeat(before.owner)
+        return record, file
+
+    def _succession(self, before: Record) -> Record:
+        """The claim that takes over from `before`: it carries on the count of deaths without progress."""
+        progress = read_progress(self._paths.heartbeat(before.owner.worker))
+        if progress is None or (progress.job, progress.generation) != (before.job, before.generation):
+            deaths, last = before.deaths + 1, ""
+        else:
+            deaths = 0 if progress.files or progress.bytes else before.deaths + 1
+            last = progress.last
+        number = before.generation + 1
+        return new_record(
+            before.job,
+            number,
+            self._owner,
+            text=f"taken over from {before.owner.worker} by {self._owner} generation={number}",
+            facts={"last": last or before.facts.get("last", "")},
+            deaths=deaths,
+        )
+
+    def _unless_deadly(self, claim: Claim, record: Record) -> Claim | None:
+        if record.deaths < _MOST_DEATHS:
+            return claim
+        last = record.facts.get("last") or "an unknown file"
+        text = (
+            f"worker died {record.deaths} times at {last}; "
+            f"read its log in {self._paths.log('').parent}, remove the cause, then `bulkhaul retry`"
+        )
+        claim.end(Status.ERROR, text, facts=record.facts)
+        return None
+
+    def _remove_heartbeat(self, owner: Owner) -> None:
+        # Whoever was wrongly taken for dead makes it anew with the next beat.
+        path = self._paths.heartbeat(owner.worker)
+        with suppress(StorageError), storage_errors(path):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,170 @@
+"""A joblist: a folder of job files that people read and edit, and beside them the ledger that workers trust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bulkhaul.errors import UsageError
+from bulkhaul.fsio import create_file, storage_errors
+from bulkhaul.joblist.heartbeat import LeaseTimes
+from bulkhaul.joblist.index import refresh_index, scan_views
+from bulkhaul.joblist.job import JobView, Owner, Standing, Status
+from bulkhaul.joblist.jobfile import JobFile, render_jobfile, source_problem
+from bulkhaul.joblist.liveness import process_gone
+from bulkhaul.joblist.locks import Held, Lock, file_lock
+from bulkhaul.joblist.paths import JoblistPaths, name_problem
+from bulkhaul.joblist.rewriting import set_todo
+from bulkhaul.joblist.session import Session
+from bulkhaul.joblist.views import job_names, view_job
+
+
+class Joblist:
+    """A folder of job files with its ledger in `.bulkhaul`.
+
+    `create=True` lets the folder be missing: the first `add` makes it. Times are in seconds.
+
+    Raises:
+        UsageError: the folder is missing, or the times do not fit.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lease_ttl: float = 180.0,
+        heartbeat: float = 20.0,
+        create: bool = False,
+        lock: Lock = file_lock,
+    ) -> None:
+        self.folder = folder
+        self._times = LeaseTimes(lease_ttl, heartbeat)
+        self._paths = JoblistPaths(folder)
+        self._lock = lock
+        if not create and not folder.is_dir():
+            raise UsageError(folder, "there is no such joblist", "check the path, or extract the joblist first")
+
+    def add(self, name: str, *, source: Path, target: str) -> bool:
+        """Make the job file `name`.txt in status `todo`; False when it was there, untouched.
+
+        Raises:
+            UsageError: the name or the source cannot stand in a joblist.
+            StorageError: the job file was not made.
+        """
+        if problem := name_problem(name) or source_problem(str(source)):
+            raise UsageError(f"{name}: {source}", problem, "rename it")
+        if "\n" in target:
+            raise UsageError(target, "a target is one line", "correct the target")
+        path = self.path(name)
+        for folder in (self.folder, self._paths.state):
+            with storage_errors(folder):
+                folder.mkdir(exist_ok=True, parents=folder == self.folder)
+        with storage_errors(path):
+            if path.exists() or path.is_symlink():
+                return False
+        return create_file(path, render_jobfile(JobFile(str(Status.TODO), str(source), (f"target: {target}",))))
+
+    def names(self) -> list[str]:
+        """The names of all jobs, sorted; editors' litter is no job."""
+        return job_names(self._paths)
+
+    def path(self, name: str) -> Path:
+        """The job file of `name`."""
+        return self._paths.job(name)
+
+    def manifest_path(self, name: str) -> Path:
+        """The manifest beside the job file."""
+        return self.folder / f"{name}.manifest.jsonl.gz"
+
+    def work_path(self, name: str, generation: int) -> Path:
+        """The partial manifest of one generation."""
+        return self._paths.partial / f"{name}.{generation:06d}.jsonl"
+
+    def work_paths(self, name: str) -> list[Path]:
+        """The partial manifests that generations of `name` have left, oldest first."""
+        folder = self._paths.partial
+        with storage_errors(folder):
+            found = [path for path in folder.iterdir() if _work_number(path, name) >= 0] if folder.is_dir() else []
+        return sorted(found, key=lambda path: _work_number(path, name))
+
+    def discard_work(self, name: str) -> None:
+        """Remove the partial manifests of `name`."""
+        for path in self.work_paths(name):
+            with storage_errors(path):
+                path.unlink(missing_ok=True)
+
+    def state_path(self, *parts: str) -> Path:
+        """A path inside `.bulkhaul`."""
+        return self._paths.state.joinpath(*parts)
+
+    def read(self, name: str) -> JobView:
+        """One job as it stands, with its log; never raises for what the job file holds (see `problem`)."""
+        return view_job(self._paths, name, dead=process_gone, whole_log=True)
+
+    def scan(self) -> list[JobView]:
+        """All jobs as they stand, sorted by name; repairs first lines that lag when no other scan is at work."""
+        views: list[JobView] = []
+
+        def kept(repairing: bool) -> Iterator[JobView]:
+            for view in scan_views(self._paths, self._lock, dead=process_gone, repairing=repairing):
+                views.append(view)
+                yield view
+
+        if not self._paths.ledger.is_dir():
+            list(kept(repairing=False))  # no worker was ever here: there is nothing to repair, and nothing to leave
+            return views
+        with self._lock(self._paths.scan_lock, 0) as held:
+            if held is Held.BUSY:
+                list(kept(repairing=False))
+            else:
+                refresh_index(self._paths, kept(repairing=True))
+        return views
+
+    def retry(self, names: Sequence[str] | None = None, *, unproven: bool = False) -> list[str]:
+        """Set jobs in `error` to `todo` (with `unproven` those too); the names that were set.
+
+        Raises:
+            UsageError: one of `names` is no job; nothing was changed.
+            StorageError: some may have been set.
+        """
+        known = self.names()
+        if unknown := set(names or ()) - set(known):
+            raise UsageError(", ".join(sorted(unknown)), "no such job in this joblist", f"look into {self.folder}")
+        views = (self.read(name) for name in known if names is None or name in names)
+        wanted = (view for view in views if view.status is Status.ERROR or (unproven and _is_unproven(view)))
+        return [view.name for view in wanted if self._set_todo(view, "todo: retry")]
+
+    def set_todo(self, name: str, reason: str) -> None:
+        """Set a job that nobody owns to `todo`, whatever it was; `reason` goes into its log.
+
+        Raises:
+            UsageError: somebody owns it, its job file is invalid, or it changed meanwhile.
+            StorageError: the job file is as before.
+        """
+        view = self.read(name)
+        if view.standing is Standing.FREE and view.word == Status.TODO:
+            return
+        if view.standing in (Standing.OWNED, Standing.INVALID) or not self._set_todo(view, f"todo: {reason}"):
+            raise UsageError(self.path(name), view.problem or "somebody is at work on it", "look at the job, try again")
+
+    def _set_todo(self, view: JobView, reason: str) -> bool:
+        return set_todo(self._paths, self._lock, view, reason=reason)
+
+    def session(
+        self, owner: Owner, *, offset: float = 0.0, owner_gone: Callable[[Owner], bool] = process_gone
+    ) -> Session:
+        """A worker's session; `offset` in [0, 1) is where in the list it starts to look.
+
+        `owner_gone` proves the death of an owner (False proves nothing); it is asked at each look at an open claim.
+        """
+        return Session(self._paths, owner, times=self._times, offset=offset, owner_gone=owner_gone, lock=self._lock)
+
+
+def _is_unproven(view: JobView) -> bool:
+    return view.status is None and view.standing is not Standing.INVALID
+
+
+def _work_number(path: Path, name: str) -> int:
+    """The generation of a partial manifest of `name`, -1 for any other file."""
+    digits = path.name.removeprefix(f"{name}.").removesuffix(".jsonl")
+    return int(digits) if path.name == f"{name}.{digits}.jsonl" and digits.isdecimal() else -1

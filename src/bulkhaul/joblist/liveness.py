@@ -1,0 +1,161 @@
+"""Is an owner dead? Proven by its process, or observed as silence over a whole lease; no two clocks are compared."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from bulkhaul.joblist.heartbeat import read_heartbeat
+from bulkhaul.joblist.job import Owner, SlurmTask
+from bulkhaul.joblist.paths import JoblistPaths
+
+_LEAST_READS = 4
+
+
+class Sign(StrEnum):
+    """What is known of an owner."""
+
+    ALIVE = "seen alive"
+    SILENT = "not known"
+    DEAD = "dead"
+
+
+def this_owner(slurm: SlurmTask | None = None) -> Owner:
+    """This process as an owner of claims, with a new token and a worker name that no other will ever have."""
+    host = socket.gethostname()
+    token = secrets.token_hex(8)
+    short = "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in host.partition(".")[0])
+    return Owner(
+        worker=f"{short[:40]}-{os.getpid()}-{token[:8]}",
+        token=token,
+        host=host,
+        boot_id=_boot_id(),
+        pid_namespace=_pid_namespace(),
+        pid=os.getpid(),
+        pid_start=_process(os.getpid())[0] or 0,
+        slurm=slurm,
+    )
+
+
+def process_gone(owner: Owner) -> bool:
+    """True when `owner` ran on this very machine and boot, and its process is gone; False proves nothing."""
+    here = (socket.gethostname(), _boot_id(), _pid_namespace())
+    if not all(here) or here != (owner.host, owner.boot_id, owner.pid_namespace):
+        return False
+    start, ended = _process(owner.pid)
+    if start is not None:
+        return ended or start != owner.pid_start
+    # A /proc that hides other users' processes looks the same as no process; a signal of 0 tells them apart.
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _process(pid: int) -> tuple[int | None, bool]:
+    """(start time in clock ticks since boot, whether it only waits to be reaped); (None, False): nothing to see."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None, False
+    # The second field is the program's name in brackets and may hold anything.
+    fields = text.rpartition(")")[2].split()
+    state, threads, start = fields[0], int(fields[17]), int(fields[19])
+    return start, state in "ZX" and threads <= 1
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What one worker's file held, since when, and how often that was seen; times on the observer's clock."""
+
+    seen: bytes
+    since: float
+    last_look: float
+    reads: int = 1
+    changed_at: float = float("-inf")
+
+
+class Observer:
+    """Judges owners by what it has seen itself.
+
+    Dead is an owner whose heartbeat file was the same in at least four reads over a whole lease (`ttl`, seconds),
+    none of them late: after a gap of more than a third of the lease the window starts anew, since it was perhaps the
+    file system that stood still, or this process.
+    """
+
+    def __init__(
+        self,
+        paths: JoblistPaths,
+        ttl: float,
+        owner_gone: Callable[[Owner], bool],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._paths = paths
+        self._ttl = ttl
+        self._owner_gone = owner_gone
+        self._clock = clock
+        self._watches: dict[str, _Watch] = {}
+        self._proven: set[str] = set()
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two looks."""
+        return self._ttl / 8
+
+    def look(self, owner: Owner) -> Sign:
+        """Read the heartbeat of `owner` once and judge.
+
+        Raises:
+            StorageError: the heartbeat cannot be read; nothing is concluded.
+        """
+        if owner.worker in self._proven or self._owner_gone(owner):
+            self._proven.add(owner.worker)
+            return Sign.DEAD
+        content = read_heartbeat(self._paths.heartbeat(owner.worker))
+        now = self._clock()
+        watch = self._watches.get(owner.worker)
+        if watch is None or now - watch.last_look > self._ttl / 3:
+            self._watches[owner.worker] = _Watch(content, now, now)
+        elif watch.seen != content:
+            self._watches[owner.worker] = _Watch(content, now, now, changed_at=now)
+        else:
+            watch.reads += 1
+            watch.last_look = now
+        return self.sign(owner)
+
+    def sign(self, owner: Owner) -> Sign:
+        """What the looks so far say of `owner`; no I/O."""
+        if owner.worker in self._proven:
+            return Sign.DEAD
+        watch = self._watches.get(owner.worker)
+        if watch is None:
+            return Sign.SILENT
+        if watch.last_look - watch.since >= self._ttl and watch.reads >= _LEAST_READS:
+            return Sign.DEAD
+        if self._clock() - watch.changed_at < self._ttl:
+            return Sign.ALIVE
+        return Sign.SILENT

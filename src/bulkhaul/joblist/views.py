@@ -1,0 +1,95 @@
+"""Read jobs as they stand.
+
+Line 1 is read before the ledger: the other order could show a job that was claimed in between as `ongoing` without
+a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bulkhaul.errors import InvalidJobFile, StorageError
+from bulkhaul.fsio import storage_errors
+from bulkhaul.joblist.job import JobView, Owner, Standing, standing_of, status_of
+from bulkhaul.joblist.jobfile import JobFile, parse_jobfile
+from bulkhaul.joblist.ledger import Record, newest_numbers, newest_record, state_of
+from bulkhaul.joblist.paths import JoblistPaths, is_job_file
+
+# More than 200 lines of log with a long header and a person's notes.
+_LONGEST_FILE = 4 << 20
+
+Dead = Callable[[Owner], bool]
+
+
+def job_names(paths: JoblistPaths) -> list[str]:
+    """The names of all jobs, sorted.
+
+    Raises:
+        StorageError: the folder cannot be listed.
+    """
+    with storage_errors(paths.folder):
+        entries = (entry for entry in paths.folder.iterdir() if is_job_file(entry.name))
+        return sorted(entry.name.removesuffix(".txt") for entry in entries)
+
+
+def read_jobfile(paths: JoblistPaths, name: str) -> JobFile:
+    """The parts of one job file.
+
+    Raises:
+        InvalidJobFile: it cannot be read as one, or is gone.
+        StorageError: the file system failed.
+    """
+    path = paths.job(name)
+    try:
+        with storage_errors(path), path.open("rb") as file:
+            data = file.read(_LONGEST_FILE + 1)
+    except StorageError as error:
+        if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
+            raise InvalidJobFile(path.name, "there is no such job file", "extract the joblist again") from error
+        raise
+    if len(data) > _LONGEST_FILE:
+        raise InvalidJobFile(path.name, "the job file is larger than 4 MiB", "cut its log")
+    return parse_jobfile(data, name=name)
+
+
+def view_job(paths: JoblistPaths, name: str, *, dead: Dead, hint: int = 0, whole_log: bool = False) -> JobView:
+    """One job as it stands; `dead` judges the owner of an open claim, `hint` is a known generation.
+
+    Raises:
+        StorageError: the file system failed.
+    """
+    try:
+        file = read_jobfile(paths, name)
+    except InvalidJobFile as error:
+        record = newest_record(paths.ledger, name, hint=hint)
+        return JobView(name, "", None, Standing.INVALID, None, None, None, record, problem=str(error))
+    record = newest_record(paths.ledger, name, hint=hint)
+    return _view(name, file, record, dead=dead, whole_log=whole_log)
+
+
+def _view(name: str, file: JobFile, record: Record | None, *, dead: Dead, whole_log: bool) -> JobView:
+    expired = record is not None and record.end is None and dead(record.owner)
+    standing, ought = standing_of(file.word, state_of(record, expired=expired))
+    problem = ""
+    if standing is Standing.INVALID:
+        problem = f"{name}.txt: line 1 is {file.word[:40]!r}, no status; write `todo` there to have it sent"
+    return JobView(
+        name=name,
+        word=file.word,
+        status=status_of(file.word, standing, ought),
+        standing=standing,
+        ought=ought,
+        source=Path(file.source),
+        target=file.target,
+        record=record,
+        log=file.log if whole_log else file.log[-1:],
+        problem=problem,
+    )
+
+
+def view_all(paths: JoblistPaths, *, dead: Dead) -> Iterator[JobView]:
+    """All jobs as they stand, sorted by name; one listing of the ledger serves them all."""
+    hints = newest_numbers(paths.ledger)
+    for name in job_names(paths):
+        yield view_job(paths, name, dead=dead, hint=hints.get(name, 0))

@@ -1,0 +1,54 @@
+"""How far a dataset has come, as one line, and when such a line is due: at each stage and at most once a minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bulkhaul.transfer.dataset import Progress
+
+SECONDS_BETWEEN_LINES = 60.0
+
+
+class ProgressLines:
+    """Turns a stream of `Progress` into the few lines that a log can take; one stream a dataset."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._stage = ""
+        self._stage_began = 0.0
+        self._stage_bytes = 0
+        self._last_line = 0.0
+
+    def line(self, progress: Progress) -> str | None:
+        """The line for `progress`, None when none is due yet.
+
+        The rate is that of the stage's own bytes, so what an earlier generation sent does not flatter it.
+        """
+        now = self._clock()
+        if progress.stage != self._stage:
+            self._stage, self._stage_began, self._stage_bytes = progress.stage, now, progress.bytes_done
+        elif now - self._last_line < SECONDS_BETWEEN_LINES:
+            return None
+        self._last_line = now
+        seconds = now - self._stage_began
+        rate = (progress.bytes_done - self._stage_bytes) / seconds if seconds > 0 else 0.0
+        return progress_line(progress) + (f", {rate / 1e6:.0f} MB/s" if rate else "")
+
+
+def progress_line(progress: Progress) -> str:
+    """`upload: 12000/48211 files, 18.4/71.0 GB, 300 skipped, 2 failed`; what is zero or not known is left out."""
+    total = None if progress.bytes_total is None else f"{progress.bytes_total / 1e9:.1f}"
+    words = [
+        f"{progress.stage}: {_of(str(progress.files_done), progress.files_total)} files",
+        f"{_of(f'{progress.bytes_done / 1e9:.1f}', total)} GB",
+    ]
+    words += [f"{progress.skipped} skipped"] if progress.skipped else []
+    words += [f"{progress.failed} failed"] if progress.failed else []
+    return ", ".join(words)
+
+
+def _of(done: str, total: object) -> str:
+    return done if total is None else f"{done}/{total}"

@@ -1,0 +1,243 @@
+"""What the server really does, tried out below the target: nothing is believed and nothing is downgraded in silence.
+
+The probe writes `<prefix>/.bulkhaul-probe-<token>` and begins one multipart upload of the same key; both are removed,
+or named where the removal is refused. What a transfer cannot do without is an error, the rest is a stated mode.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from bulkhaul.errors import AccessDenied, BucketUnusable, IntegrityFailed, NoSuchObject, ObjectRefused, S3Error
+from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
+from bulkhaul.s3.client import s3_errors
+from bulkhaul.s3.connection import Connection
+from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.retry import Gate, open_gate, repeat
+
+_LOG = logging.getLogger(__name__)
+
+PROBE_NAME = ".bulkhaul-probe-"
+"""How the names of the probe's objects begin, below a target's prefix."""
+
+# A server or a policy that does without: other errors are faults and end the probe.
+_LACKS = (AccessDenied, BucketUnusable, ObjectRefused, NoSuchObject)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What one bucket's server was seen to do; JSON-safe through `as_dict` and `from_dict`.
+
+    `leftovers` names what the probe wrote and was not allowed to remove.
+    """
+
+    checksum_enforced: bool = False
+    checksum_stored: bool = False
+    head: bool = False
+    conditional_put: bool = False
+    multipart: bool = False
+    multipart_checksum: bool = False
+    part_checksum_enforced: bool = False
+    list_parts: bool = False
+    list_uploads: bool = False
+    leftovers: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The features as JSON holds them."""
+        return {**asdict(self), "leftovers": list(self.leftovers)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The features that `as_dict` wrote.
+
+        Raises:
+            ValueError: a field is missing or of another type.
+        """
+        names = {field.name for field in fields(cls)} - {"leftovers"}
+        leftovers = data.get("leftovers")
+        if not all(isinstance(data.get(name), bool) for name in names) or not isinstance(leftovers, list):
+            raise ValueError("not the features of a probe")
+        return cls(**{name: data[name] for name in names}, leftovers=tuple(str(one) for one in leftovers))
+
+    def notes(self) -> tuple[str, ...]:
+        """One line for a person for each mode that is less than S3's own."""
+        lines = {
+            "the server does not check CRC64NVME; sizes and ETags alone prove what arrived": self.checksum_enforced,
+            "HEAD is refused; a lost answer is resolved by sending again": self.head,
+            "multipart uploads are refused; each file is sent in one request": self.multipart,
+            "the server keeps no checksum of a whole multipart object; its ETag proves it": (
+                self.multipart_checksum or not self.multipart
+            ),
+            "ListParts is refused; a large file that was cut off is sent from its beginning": (
+                self.list_parts or not self.multipart
+            ),
+        }
+        left = tuple(f"removal is refused, so this stays behind: {name}" for name in self.leftovers)
+        return tuple(line for line, good in lines.items() if not good) + left
+
+
+def probe(connection: Connection, *, gate: Gate = open_gate) -> Features:
+    """Try the server's features below the connection's location; about ten small requests.
+
+    Raises:
+        AccessDenied: no right to list or to write there; it names the right to ask for.
+        BucketUnusable: the bucket is missing, in another region, or its server refuses checksums.
+        S3Error: any other fault, after the usual repetitions.
+    """
+    trial = _Trial(connection, gate)
+    trial.check_listing()
+    with trial.cleanup() as leftovers:
+        features = trial.probe_object(Features())
+        features = trial.probe_multipart(features)
+    return replace(features, leftovers=tuple(leftovers))
+
+
+class _Trial:
+    """One probe that goes on: its key, its bytes, and what it has to remove at the end."""
+
+    def __init__(self, connection: Connection, gate: Gate) -> None:
+        token = uuid.uuid4().hex
+        self._connection = connection
+        self._gate = gate
+        self._location = connection.location
+        self._key = connection.location.key(PROBE_NAME + token)
+        self._name = str(S3Location(self._location.bucket, self._key))
+        self._body = f"bulkhaul probe {token}\n".encode()
+        self._crc = encode_crc64nvme(crc64nvme(self._body))
+        self._wrong = encode_crc64nvme(crc64nvme(self._body) ^ 1)
+        self._written = False
+        self._upload_id: str | None = None
+
+    def check_listing(self) -> None:
+        prefix = self._location.listing_prefix
+        with _right("s3:ListBucket", self._location):
+            answer = self._call("list_objects_v2", thing=str(self._location), Prefix=prefix, MaxKeys=1)
+        region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+        endpoint = self._connection.endpoint
+        # boto3 follows a bucket to its region by itself, the other engine does not.
+        if region and endpoint.url is None and region != endpoint.region:
+            raise BucketUnusable(
+                f"bucket {self._location.bucket}",
+                f"it lies in region {region}, the settings say {endpoint.region}",
+                f"set AWS_REGION={region}",
+            )
+
+    def probe_object(self, features: Features) -> Features:
+        with _right("s3:PutObject", self._location):
+            self._written = True  # even when the answer is lost
+            enforced = self._damage_refused("put_object", Key=self._key, Body=self._body)
+            self._put_with_checksum()
+        try:
+            head = self._call("head_object", Key=self._key, ChecksumMode="ENABLED")
+        except _LACKS:
+            head = None
+        return replace(
+            features,
+            checksum_enforced=enforced,
+            conditional_put=self._conditional_put(),
+            head=head is not None,
+            checksum_stored=head is not None and head.get("ChecksumCRC64NVME") == self._crc,
+        )
+
+    def probe_multipart(self, features: Features) -> Features:
+        whole = self._create_upload(ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
+        if not whole and not self._create_upload():
+            return features
+        upload = {"Key": self._key, "UploadId": self._upload_id}
+        part = {**upload, "PartNumber": 1, "Body": self._body}
+        enforced = self._damage_refused("upload_part", **part)
+        sent = self._allowed("upload_part", **part, ChecksumCRC64NVME=self._crc)
+        return replace(
+            features,
+            multipart=sent,
+            multipart_checksum=whole and sent,
+            part_checksum_enforced=enforced and sent,
+            list_parts=self._allowed("list_parts", **upload),
+            list_uploads=self._allowed("list_multipart_uploads", Prefix=self._key),
+        )
+
+    @contextmanager
+    def cleanup(self) -> Iterator[list[str]]:
+        """Remove at the end what was written, whatever happened; the list names what had to stay."""
+        leftovers: list[str] = []
+        try:
+            yield leftovers
+        finally:
+            upload = self._upload_id
+            if upload and not self._removed("abort_multipart_upload", Key=self._key, UploadId=upload):
+                leftovers.append(f"multipart upload {upload} of {self._name}")
+            if self._written and not self._removed("delete_object", Key=self._key):
+                leftovers.append(self._name)
+
+    def _put_with_checksum(self) -> None:
+        try:
+            self._call("put_object", Key=self._key, Body=self._body, ChecksumCRC64NVME=self._crc)
+        except (ObjectRefused, BucketUnusable, IntegrityFailed) as error:
+            raise BucketUnusable(
+                f"bucket {self._location.bucket}",
+                f"its server does not take an object with a CRC64NVME checksum: {error.reason}",
+                "use a server that does; bulkhaul sends nothing that cannot be proved",
+            ) from error
+
+    def _create_upload(self, **extra: str) -> bool:
+        try:
+            self._upload_id = self._call("create_multipart_upload", Key=self._key, **extra)["UploadId"]
+        except _LACKS as error:
+            _LOG.debug("no multipart upload with %s: %s", extra, error)
+            return False
+        return True
+
+    def _damage_refused(self, operation: str, **arguments: Any) -> bool:
+        try:
+            self._call(operation, **arguments, ChecksumCRC64NVME=self._wrong)
+        except IntegrityFailed:
+            return True
+        except (BucketUnusable, ObjectRefused):
+            return False  # it does not know the request; the next one shows what that means
+        return False
+
+    def _conditional_put(self) -> bool:
+        try:
+            self._call("put_object", Key=self._key, Body=self._body, IfNoneMatch="*")
+        except _LACKS as error:
+            return error.code in {"PreconditionFailed", "ConditionalRequestConflict"}
+        return False
+
+    def _allowed(self, operation: str, **arguments: Any) -> bool:
+        try:
+            self._call(operation, **arguments)
+        except _LACKS as error:
+            _LOG.debug("%s is not to be had: %s", operation, error)
+            return False
+        return True
+
+    def _removed(self, operation: str, **arguments: Any) -> bool:
+        try:
+            self._call(operation, **arguments)
+        except S3Error as error:
+            _LOG.debug("%s of the probe failed: %s", operation, error)
+            return isinstance(error, NoSuchObject)
+        return True
+
+    def _call(self, operation: str, *, thing: str | None = None, **arguments: Any) -> Any:
+        method: Callable[..., Any] = getattr(self._connection.client, operation)
+
+        def request() -> Any:
+            with s3_errors(thing or self._name):
+                return method(Bucket=self._location.bucket, **arguments)
+
+        return repeat(request, gate=self._gate, source=self._connection.source)
+
+
+@contextmanager
+def _right(name: str, location: S3Location) -> Iterator[None]:
+    """Name the right that is missing in a refusal inside."""
+    try:
+        yield
+    except AccessDenied as error:
+        raise AccessDenied(location, error.reason, f"ask for {name} there", code=error.code) from error

@@ -1,0 +1,155 @@
+"""The one place that repeats requests: by class of error, with the gate before each attempt and in each pause.
+
+Both libraries' own retries are off, so this is the whole truth: throttling costs time and no tries, transient faults
+cost tries, an ended token costs a renewal, everything else surfaces at once. A hung request ends by the read timeout.
+"""
+
+from __future__ import annotations
+
+import logging
+import random as _random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bulkhaul.errors import ClockSkewed, CredentialsError, CredentialsExpired, S3Error, Throttled, Transient
+from bulkhaul.s3.credentials import CredentialSource, Token
+
+_LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Gate = Callable[[], None]
+"""Called before each new request: cheap; raises Stopped, Interrupted or ClaimLost when no more may be sent."""
+
+_SLICE = 1.0  # seconds between two looks at the gate in a pause
+_SETTLE = 0.15  # obstore goes on with its copy of the old token for up to 100 ms
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long one request may be repeated; pauses in seconds, each drawn evenly between nothing and its bound."""
+
+    tries: int = 8
+    first_pause: float = 0.5
+    longest_pause: float = 20.0
+    throttle_budget: float = 1800.0
+    renewals: int = 8
+
+
+DEFAULT_POLICY = RetryPolicy()
+
+
+def open_gate() -> None:
+    """The gate that is always open."""
+
+
+def repeat(
+    call: Callable[[], T],
+    *,
+    gate: Gate = open_gate,
+    source: CredentialSource | None = None,
+    on_throttle: Callable[[], None] | None = None,
+    policy: RetryPolicy = DEFAULT_POLICY,
+    sleep: Callable[[float], None] = time.sleep,
+    random: Callable[[], float] = _random.random,
+    clock: Callable[[], float] = time.monotonic,
+) -> T:
+    """Make one request until it succeeds, or its error's class or budget says that no repetition helps.
+
+    `source` is renewed when S3 says that its token has ended; `on_throttle` hears of each throttled answer.
+
+    Raises:
+        S3Error: the last one, as it was raised.
+        Stopped, ClaimLost: from the gate.
+    """
+    attempts = _Attempts(policy, source, random, clock)
+    while True:
+        gate()
+        used = None if source is None else source.token()
+        try:
+            return call()
+        except S3Error as error:
+            if on_throttle is not None and isinstance(error, Throttled):
+                on_throttle()
+            pause = attempts.pause_after(error, used)
+            _LOG.debug("again in %.2f s: %s", pause, error)
+        _sleep_in_slices(pause, gate=gate, sleep=sleep)
+
+
+class _Attempts:
+    """The budgets of one request: what each class of error has used up so far."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        source: CredentialSource | None,
+        random: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._policy = policy
+        self._source = source
+        self._random = random
+        self._clock = clock
+        self._tries = 0
+        self._throttles = 0
+        self._throttled_since = 0.0
+        self._renewals = 0
+        self._refused_fresh = 0
+        self._skews = 0
+
+    def pause_after(self, error: S3Error, used: Token | None) -> float:
+        """Seconds to wait before the next attempt; raises `error` when there is none."""
+        if isinstance(error, CredentialsExpired):
+            return self._renewed(error, used)
+        self._refused_fresh = 0
+        if isinstance(error, Throttled):
+            return self._throttled(error)
+        if isinstance(error, ClockSkewed):
+            # A request that waited long in a queue looks skewed too: signed anew once, then it is the clock.
+            self._skews += 1
+            if self._skews > 1:
+                raise error
+            return 0.0
+        if not isinstance(error, Transient):
+            raise error
+        self._tries += 1
+        if self._tries >= self._policy.tries:
+            raise error
+        return self._jittered(self._tries)
+
+    def _throttled(self, error: Throttled) -> float:
+        now = self._clock()
+        if self._throttles == 0:
+            self._throttled_since = now
+        self._throttles += 1
+        if now - self._throttled_since >= self._policy.throttle_budget:
+            raise error
+        return self._jittered(self._throttles)
+
+    def _renewed(self, error: CredentialsExpired, used: Token | None) -> float:
+        if self._source is None or used is None:
+            raise error
+        self._renewals += 1
+        self._refused_fresh += 1
+        if self._refused_fresh > 2 or self._renewals > self._policy.renewals:
+            raise CredentialsError(
+                error.thing,
+                f"S3 refuses each new token at once: {error.reason}",
+                "check the provider of the credentials and this machine's clock",
+                code=error.code,
+            ) from error
+        self._source.renew(used)
+        return _SETTLE
+
+    def _jittered(self, number: int) -> float:
+        bound = min(self._policy.longest_pause, self._policy.first_pause * 2.0 ** min(number - 1, 30))
+        return bound * self._random()
+
+
+def _sleep_in_slices(pause: float, *, gate: Gate, sleep: Callable[[float], None]) -> None:
+    while pause > 0:
+        sleep(min(pause, _SLICE))
+        pause -= _SLICE
+        if pause > 0:
+            gate()

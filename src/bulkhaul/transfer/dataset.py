@@ -1,0 +1,157 @@
+"""The transfer of one dataset, its dry run and its audit: the stages in their order, and nothing else.
+
+`walk + list + earlier manifest -> plan -> chunks -> verify -> metadata, deepest first -> verify -> manifest`
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bulkhaul.fsio import storage_errors
+from bulkhaul.s3.connection import Connection
+from bulkhaul.sources.tree import walk
+from bulkhaul.transfer.audit import audit_dataset
+from bulkhaul.transfer.journal import earlier_records
+from bulkhaul.transfer.lanes import Abandoned
+from bulkhaul.transfer.listings import Listings
+from bulkhaul.transfer.manifest import Outcome, Record, write_manifest
+from bulkhaul.transfer.plan import Decision, plan
+from bulkhaul.transfer.publish import abort_leftovers, put_manifest
+from bulkhaul.transfer.requests import Requests
+from bulkhaul.transfer.run import Run
+from bulkhaul.transfer.stages import Findings, Records, send_chunks, send_metadata
+from bulkhaul.transfer.terms import (
+    Gate,
+    Progress,
+    SyncLevel,
+    TransferOptions,
+    TransferReport,
+    Workspace,
+)
+from bulkhaul.transfer.verify import Discrepancy
+
+__all__ = [
+    "Discrepancy",
+    "Gate",
+    "Progress",
+    "SyncLevel",
+    "TransferOptions",
+    "TransferReport",
+    "Workspace",
+    "audit_dataset",
+    "plan_dataset",
+    "transfer_dataset",
+]
+
+_NAMED_FAILURES = 10
+
+
+def transfer_dataset(
+    source: Path,
+    connection: Connection,
+    *,
+    options: TransferOptions,
+    workspace: Workspace,
+    gate: Gate,
+    report: Callable[[Progress], None],
+) -> TransferReport:
+    """Bring the files of `source` below the connection's location and prove that they are there.
+
+    The final manifest is written in any case that ends with a report; it is put beside the target when all is well.
+
+    Raises:
+        SourceError: the dataset is missing, unreadable or empty.
+        Stopped, ClaimLost: from the gate; parts and the partial manifest stay for the next generation.
+        CredentialsError, BucketUnusable, ClockSkewed, Transient, Throttled: no file can be sent any more.
+        StorageError: the workspace failed.
+    """
+    with storage_errors(workspace.scratch):
+        workspace.scratch.mkdir(parents=True, exist_ok=True)
+        run = Run(source, connection, options=options, workspace=workspace, gate=gate, report=report)
+        try:
+            with run:
+                return _transfer(run)
+        except Abandoned:
+            assert run.halt.error is not None
+            raise run.halt.error from None
+
+
+def plan_dataset(
+    source: Path, connection: Connection, *, options: TransferOptions, workspace: Workspace | None, gate: Gate
+) -> Iterator[Decision]:
+    """Yield the decisions of a transfer in the order of the names' bytes, writing nothing anywhere.
+
+    The listing is always sorted first (a long one in unnamed temporary files), so that no decision is ever void.
+
+    Raises:
+        SourceError: the dataset is missing or unreadable.
+        S3Error: the target cannot be listed.
+        Stopped: from the gate.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        listings = Listings(Requests(connection, gate, lambda: None), scratch)
+        listings.sorted = True
+        earlier: Iterator[Record] = iter(())
+        if workspace is not None:
+            partials = (*workspace.earlier, workspace.partial)
+            earlier = earlier_records(workspace.manifest, partials, folder=scratch, note=lambda _text: None)
+        yield from plan(
+            walk(source), listings.objects(), earlier, location=connection.location, sync_level=options.sync_level
+        )
+
+
+def _transfer(run: Run) -> TransferReport:
+    planned = send_chunks(run)
+    records = send_metadata(run, planned)
+    run.tally.enter("manifest")
+    count = _Count()
+    sha256 = write_manifest(run.workspace.manifest, count.counted(records), before_replace=run.requests.gate)
+    notes = _notes(planned.findings)
+    if not count.failed:
+        notes += abort_leftovers(run)
+        if run.options.manifest_upload and (note := put_manifest(run, run.workspace.manifest)):
+            notes.append(note)
+    return TransferReport(
+        files_sent=run.tally.files_sent,
+        bytes_sent=run.tally.bytes_sent,
+        files_skipped=max(0, count.in_s3 - run.tally.files_sent),
+        files_failed=count.failed,
+        extra=planned.findings.extra,
+        manifest_sha256=sha256,
+        failures=tuple(count.failures),
+        notes=tuple(notes),
+    )
+
+
+def _notes(findings: Findings) -> list[str]:
+    notes = list(findings.notes)
+    if findings.left_out:
+        kinds = ", ".join(f"{number} {reason}" for reason, number in sorted(findings.left_out.items()))
+        notes.append(f"left out by policy: {kinds}")
+    if findings.extra:
+        named = ", ".join(repr(name) for name in findings.first_extra)
+        more = ", ..." if findings.extra > len(findings.first_extra) else ""
+        notes.append(f"{findings.extra} object(s) at the target that the source lacks, left alone: {named}{more}")
+    return notes
+
+
+class _Count:
+    """Counts the final records as they pass."""
+
+    def __init__(self) -> None:
+        self.in_s3 = 0
+        self.failed = 0
+        self.failures: list[tuple[str, str]] = []
+
+    def counted(self, records: Records) -> Iterator[Record]:
+        for record in records():
+            if record.outcome is Outcome.FAILED:
+                self.failed += 1
+                if len(self.failures) < _NAMED_FAILURES:
+                    self.failures.append((record.name, record.reason))
+            elif record.in_s3:
+                self.in_s3 += 1
+            yield record

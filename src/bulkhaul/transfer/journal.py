@@ -1,0 +1,242 @@
+"""The partial manifest of one generation: what is known so far, appended by many threads, durable by batch.
+
+Lines are records, or notes on multipart uploads that are under way: a successor adopts both. A kill may cut the last
+line; it is ignored, and so is any line that is no JSON, since a node's crash can leave worse.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bulkhaul.fsio import storage_errors
+from bulkhaul.spill import sorted_lines
+from bulkhaul.transfer.manifest import DamagedManifest, Record, decode, encode, read_manifest
+
+_BATCH = 256
+_FSYNC_EVERY = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedUpload:
+    """A multipart upload that was begun: its id, part size in bytes, and the version of the file it belongs to."""
+
+    key: str
+    upload_id: str
+    part_size: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Journal:
+    """Appends to the partial manifest; safe from many threads. A context manager: closing makes all of it durable.
+
+    Also the journal of multipart uploads of this and earlier generations, as `s3.multipart` asks for it.
+    """
+
+    def __init__(
+        self, path: Path, *, earlier: Iterable[Path] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._pending: list[bytes] = []
+        self._lock = threading.Lock()  # guards the batch and the uploads; never held over a write
+        self._writing = threading.Lock()
+        self._synced = clock()
+        self._closed = False
+        self._parked: dict[str, ParkedUpload] = {}
+        for old in (*earlier, path):
+            self._recall_uploads(old)
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            if os.fstat(self._fd).st_size:
+                os.write(self._fd, b"\n")  # the last line may be torn: whatever comes next begins a new one
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def append(self, record: Record) -> None:
+        """Note what became of an entry; on disk within one batch or at the next `flush`.
+
+        Raises:
+            StorageError: a batch could not be written.
+        """
+        with self._lock:
+            self._pending.append(encode(record))
+            full = len(self._pending) >= _BATCH
+        if full:
+            self._write(durable=False)
+
+    def flush(self) -> int:
+        """Make everything durable; return the length of the file in bytes."""
+        return self._write(durable=True)
+
+    def close(self) -> None:
+        """Make everything durable and close; what threads append afterwards is dropped."""
+        if not self._closed:
+            try:
+                self._write(durable=True)
+            finally:
+                with self._writing:
+                    self._closed = True
+                    os.close(self._fd)
+
+    def find(self, key: str, *, size: int, mtime_ns: int, ctime_ns: int) -> tuple[str, int] | None:
+        """Upload id and part size in bytes of an upload begun for this very version of the file."""
+        with self._lock:
+            found = self._parked.get(key)
+        if found is None or (found.size, found.mtime_ns, found.ctime_ns) != (size, mtime_ns, ctime_ns):
+            return None
+        return found.upload_id, found.part_size
+
+    def begun(self, key: str, upload_id: str, part_size: int, size: int, mtime_ns: int, ctime_ns: int) -> None:
+        """Note a new upload, durably, before its first part is sent: what is not noted here is never found again."""
+        upload = ParkedUpload(key, upload_id, part_size, size, mtime_ns, ctime_ns)
+        with self._lock:
+            self._parked[key] = upload
+            fields = {name: getattr(upload, name) for name in ParkedUpload.__slots__}
+            self._pending.append(json.dumps({"upload": fields}, separators=(",", ":")).encode("ascii"))
+        self._write(durable=True)
+
+    def gone(self, key: str) -> None:
+        """Note that the upload for `key` was completed, aborted or lost."""
+        with self._lock:
+            if self._parked.pop(key, None) is not None:
+                self._pending.append(json.dumps({"gone": key}, separators=(",", ":")).encode("ascii"))
+
+    def parked(self) -> tuple[ParkedUpload, ...]:
+        """The uploads that were begun and not ended."""
+        with self._lock:
+            return tuple(self._parked.values())
+
+    def _write(self, *, durable: bool) -> int:
+        with self._writing, storage_errors(self.path):
+            with self._lock:
+                batch, self._pending = self._pending, []
+            if self._closed:
+                return 0
+            data = memoryview(b"".join(line + b"\n" for line in batch))
+            while data:
+                data = data[os.write(self._fd, data) :]
+            if durable or self._clock() - self._synced >= _FSYNC_EVERY:
+                os.fsync(self._fd)
+                self._synced = self._clock()
+            return os.fstat(self._fd).st_size
+
+    def _recall_uploads(self, path: Path) -> None:
+        for line in _whole_lines(path):
+            if not line.startswith((b'{"upload"', b'{"gone"')):
+                continue
+            fields = _json(line)
+            try:
+                if "gone" in fields:
+                    self._parked.pop(fields["gone"], None)
+                else:
+                    upload = ParkedUpload(**fields["upload"])
+                    self._parked[upload.key] = upload
+            except (TypeError, KeyError):
+                continue
+
+
+def read_partial(path: Path, *, start: int = 0, end: int | None = None) -> Iterator[Record]:
+    """Yield the records of a partial manifest from byte `start` up to `end` as they came; none if it is missing."""
+    for line in _whole_lines(path, start, end):
+        if line.startswith(b'{"name"'):
+            try:
+                yield decode(line)
+            except ValueError:
+                continue
+
+
+def sorted_records(parts: Iterable[Iterable[Record]], *, folder: Path) -> Iterator[Record]:
+    """Yield the records of `parts` by name; where a name comes more than once the last one counts.
+
+    Memory holds one run of `spill`; the rest lies in unnamed files below `folder`.
+    """
+    return _latest(_in_order(parts, folder=folder))
+
+
+def earlier_records(
+    manifest: Path, partials: Iterable[Path], *, folder: Path, note: Callable[[str], None]
+) -> Iterator[Record]:
+    """Yield what earlier generations knew, by name: the last final manifest, and over it the partial ones in turn.
+
+    A damaged final manifest counts as absent from where it cannot be read; `note` hears of it.
+    """
+    newer = _in_order((read_partial(path) for path in partials), folder=folder)
+    older = ((_order(record), -1, record) for record in _readable(manifest, note))
+    return _latest(heapq.merge(older, newer))
+
+
+def _readable(manifest: Path, note: Callable[[str], None]) -> Iterator[Record]:
+    try:
+        yield from read_manifest(manifest)
+    except FileNotFoundError:
+        return
+    except DamagedManifest as error:
+        note(f"the earlier manifest counts as absent: {error}")
+
+
+_Numbered = tuple[bytes, int, Record]
+
+
+def _in_order(parts: Iterable[Iterable[Record]], *, folder: Path) -> Iterator[_Numbered]:
+    tagged = (
+        b"%b\0%012d\0%b" % (_order(record), number, encode(record))
+        for number, record in enumerate(record for part in parts for record in part)
+    )
+    for line in sorted_lines(tagged, folder=folder):
+        order, number, record = line.split(b"\0", 2)
+        yield order, int(number), decode(record)
+
+
+def _latest(numbered: Iterable[_Numbered]) -> Iterator[Record]:
+    held: _Numbered | None = None
+    for each in numbered:
+        if held is not None and held[0] != each[0]:
+            yield held[2]
+        held = each
+    if held is not None:
+        yield held[2]
+
+
+# The spill takes lines, and a name may hold a newline: bytes up to it are written as two that sort alike.
+_LOW = re.compile(rb"[\x01-\x0a]")
+
+
+def _order(record: Record) -> bytes:
+    return _LOW.sub(lambda found: b"\x01" + bytes([found[0][0] + 0x10]), record.order)
+
+
+def _whole_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    if not path.exists():
+        return
+    with storage_errors(path), path.open("rb") as file:
+        file.seek(start)
+        here = start
+        for line in file:
+            here += len(line)
+            if not line.endswith(b"\n") or (end is not None and here > end):
+                return
+            yield line
+
+
+def _json(line: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}

@@ -1,0 +1,186 @@
+"""The manifest: one record for each entry of a dataset's tree, as JSON lines in the order of the names' bytes.
+
+The final manifest is gzip with no time in it, so equal records make equal bytes, and a run that changed nothing has
+nothing new to store. It is replaced whole or not at all.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from bulkhaul.fsio import storage_errors, sync_folder
+from bulkhaul.sources.tree import LocalFile
+
+_BLOCK = 1 << 20
+_LEVEL = 6
+
+
+class Outcome(StrEnum):
+    """What became of an entry of the tree."""
+
+    SENT = "sent"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Verified(StrEnum):
+    """How the object's content was proven: checked by the server at the put, compared by digest, or by size alone."""
+
+    NO = ""
+    PUT = "put"
+    MD5 = "md5"
+    CRC64NVME = "crc64nvme"
+    SIZE = "size"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry: name below the dataset (a folder's ends in `/`), its fate, and what proves it.
+
+    Size in bytes; `mtime_ns` and `ctime_ns` are those of the bytes that were read. An ETag means that the object is
+    in S3, unless the outcome is `failed`.
+    """
+
+    name: str
+    outcome: Outcome
+    reason: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    etag: str = ""
+    crc64nvme: str = ""
+    verified: Verified = Verified.NO
+
+    @property
+    def in_s3(self) -> bool:
+        """Whether an object stands for this entry."""
+        return self.outcome is not Outcome.FAILED and bool(self.etag)
+
+    @property
+    def order(self) -> bytes:
+        """What manifests, walks and listings are sorted by."""
+        return os.fsencode(self.name)
+
+    def describes(self, file: LocalFile) -> bool:
+        """Whether the file is still the one that this record is about."""
+        return (self.size, self.mtime_ns, self.ctime_ns) == (file.size, file.mtime_ns, file.ctime_ns)
+
+
+def failed(file: LocalFile, reason: str) -> Record:
+    """The record of a file that did not arrive."""
+    return Record(file.name, Outcome.FAILED, reason, file.size, file.mtime_ns, file.ctime_ns)
+
+
+def encode(record: Record) -> bytes:
+    """The record as one line of JSON without its newline; names that are not UTF-8 keep their bytes as escapes."""
+    fields: dict[str, Any] = {"name": record.name, "outcome": record.outcome.value}
+    if record.reason:
+        fields["reason"] = record.reason
+    if record.mtime_ns or record.etag:
+        fields.update(size=record.size, mtime_ns=record.mtime_ns, ctime_ns=record.ctime_ns)
+    for key in ("etag", "crc64nvme", "verified"):
+        if value := getattr(record, key):
+            fields[key] = value
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def decode(line: bytes) -> Record:
+    """The record of a line; keys that a later version added are ignored.
+
+    Raises:
+        ValueError: not a record.
+    """
+    fields = json.loads(line)
+    if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
+        raise ValueError("not a record")
+    try:
+        return Record(
+            name=fields["name"],
+            outcome=Outcome(str(fields.get("outcome"))),
+            reason=str(fields.get("reason", "")),
+            size=int(fields.get("size", 0)),
+            mtime_ns=int(fields.get("mtime_ns", 0)),
+            ctime_ns=int(fields.get("ctime_ns", 0)),
+            etag=str(fields.get("etag", "")),
+            crc64nvme=str(fields.get("crc64nvme", "")),
+            verified=Verified(fields.get("verified", "")),
+        )
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+class DamagedManifest(ValueError):
+    """A manifest that cannot be read to its end."""
+
+
+def read_manifest(path: Path) -> Iterator[Record]:
+    """Yield the records of a final manifest in their order; the whole file is checked before the first one.
+
+    Raises:
+        DamagedManifest: cut short, not gzip, wrong checksum, not records, or out of order.
+        FileNotFoundError: there is none.
+    """
+    with path.open("rb") as raw:
+        try:
+            with gzip.open(raw) as whole:
+                while whole.read(_BLOCK):
+                    pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise DamagedManifest(f"{path} is damaged: {error}") from error
+        raw.seek(0)
+        before = b""
+        with gzip.open(raw) as lines:
+            for line in lines:
+                record = _decoded(line, path)
+                if record.order <= before:
+                    raise DamagedManifest(f"{path} is out of order at {record.name!r}")
+                before = record.order
+                yield record
+
+
+def _decoded(line: bytes, path: Path) -> Record:
+    try:
+        return decode(line)
+    except ValueError as error:
+        raise DamagedManifest(f"{path} has a line that is no record: {error}") from error
+
+
+def write_manifest(path: Path, records: Iterable[Record], *, before_replace: Callable[[], None]) -> str:
+    """Write `records`, which come in order, as the final manifest; whole or not at all. Return its SHA-256 in hex.
+
+    `before_replace` is the last chance to keep the old one: a claim may have been lost while this was written.
+
+    Raises:
+        StorageError: the old manifest, if any, is whole.
+    """
+    private = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+    with storage_errors(path):
+        try:
+            with private.open("xb") as file:
+                _write_records(file, records)
+                file.flush()
+                os.fsync(file.fileno())
+            before_replace()
+            private.replace(path)
+        finally:
+            private.unlink(missing_ok=True)
+        sync_folder(path.parent)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_records(file: BinaryIO, records: Iterable[Record]) -> None:
+    # No name and no time in the header: equal records give equal bytes.
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as packed:
+        for record in records:
+            packed.write(encode(record) + b"\n")

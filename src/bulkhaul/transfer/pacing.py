@@ -1,0 +1,110 @@
+"""How many requests are in flight (pure): more while that gains, fewer when S3 says so, then level.
+
+One window measures one limit. A window that moved clearly more than the best before raises the limit; one that did not
+takes it back to the last that paid and rests there. A throttled answer lowers it a little, at most once a round trip
+(answers to requests that were already on their way are the same news), and holds that plateau for a while.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_GAIN = 1.05
+_GROWTH = 1.5
+_BACK_OFF = 0.8
+_PLATEAU = 60.0  # seconds at the last good rate after a throttled answer
+_REST = 15.0  # seconds at a limit that more requests did not better
+_WINDOW = 0.5  # seconds
+_REQUEST_WEIGHT = 64 * 1024  # a request costs about as much as this many bytes
+
+
+@dataclass(slots=True)
+class Pacing:
+    """The limit of requests in flight; times are seconds of the caller's monotonic clock. Not thread-safe."""
+
+    most: int
+    limit: int = 8
+    _began: float | None = None
+    _requests: int = 0
+    _work: int = 0
+    _round_trip: float = 0.1
+    _best: float = 0.0
+    _good: int = 1
+    _hold_until: float = 0.0
+    _lowered_at: float = field(default=float("-inf"))
+
+    def __post_init__(self) -> None:
+        self.limit = self._good = min(self.limit, self.most)
+
+    def finished(self, now: float, *, seconds: float, nbytes: int) -> None:
+        """Note a request that took `seconds` and carried `nbytes`."""
+        self._round_trip += 0.1 * (seconds - self._round_trip)
+        if self._began is None:
+            self._began = now - seconds
+        self._requests += 1
+        self._work += nbytes + _REQUEST_WEIGHT
+        elapsed = now - self._began
+        if elapsed >= _WINDOW and self._requests >= 2 * self.limit:
+            self._judge(self._work / elapsed, now)
+            self._restart(now)
+
+    def throttled(self, now: float) -> None:
+        """Note an answer that asks for fewer requests."""
+        if now - self._lowered_at < self._round_trip:
+            return
+        self._lowered_at = now
+        self.limit = max(1, min(self.limit - 1, int(self.limit * _BACK_OFF)))
+        self._good = self.limit
+        self._best = 0.0
+        self._hold_until = now + _PLATEAU
+        self._restart(now)
+
+    def _restart(self, now: float) -> None:
+        self._began, self._requests, self._work = now, 0, 0
+
+    def _judge(self, rate: float, now: float) -> None:
+        if now < self._hold_until:
+            return
+        if rate > self._best * _GAIN:
+            self._best, self._good = rate, self.limit
+            self.limit = min(self.most, max(self.limit + 1, int(self.limit * _GROWTH)))
+        elif self.limit > self._good:
+            self.limit = self._good
+            self._hold_until = now + _REST
+        else:
+            # Rested: what the line gives may have changed, so the present rate is the one to better.
+            self._best = rate
+            self.limit = min(self.most, self.limit + max(1, self.limit // 4))
+
+
+class SharedPacing:
+    """One `Pacing` that many threads feed."""
+
+    def __init__(self, pacing: Pacing, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pacing = pacing
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def limit(self) -> int:
+        """Requests that may be in flight now."""
+        return self._pacing.limit
+
+    def timed(self, call: Callable[[], T], *, nbytes: int) -> T:
+        """Make a request that carries `nbytes` and note how long it took; one that fails tells nothing of the rate."""
+        begun = self._clock()
+        answer = call()
+        now = self._clock()
+        with self._lock:
+            self._pacing.finished(now, seconds=now - begun, nbytes=nbytes)
+        return answer
+
+    def throttled(self) -> None:
+        """Note an answer that asks for fewer requests."""
+        with self._lock:
+            self._pacing.throttled(self._clock())

@@ -1,0 +1,90 @@
+"""Scratch files of one run: what is in order already is written once and read back, whatever its number."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from bulkhaul.s3.engine import RemoteObject
+from bulkhaul.sources.tree import LocalFile
+from bulkhaul.spill import sorted_lines
+from bulkhaul.transfer.manifest import Record, decode, encode
+from bulkhaul.transfer.plan import Compare, Upload
+from bulkhaul.transfer.zarr import depth
+
+
+class Spool:
+    """Lines in an unnamed file below `folder`, gone with the process whatever ends it; read after the last write."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
+        self.count = 0
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+    def write(self, line: bytes) -> None:
+        """Add a line, without a newline inside."""
+        self._file.write(line + b"\n")
+        self.count += 1
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines as they were written."""
+        self._file.seek(0)
+        return (line[:-1] for line in self._file)
+
+    def add(self, record: Record) -> None:
+        """Add a record."""
+        self.write(encode(record))
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records as they were added."""
+        return map(decode, self.lines())
+
+
+class DeferredMetadata:
+    """Zarr's metadata files of a plan, kept until all they describe has arrived."""
+
+    def __init__(self, spool: Spool, *, folder: Path) -> None:
+        self._folder = folder
+        self._spool = spool
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._spool.count
+
+    def add(self, task: Upload | Compare) -> None:
+        """Keep a metadata file for later."""
+        # Deepest first; within one depth any order will do.
+        self._spool.write(b"%08d" % (10**8 - 1 - depth(task.name)) + _encode_task(task))
+
+    def tasks(self) -> Iterator[tuple[int, Upload | Compare]]:
+        """Yield each file with its depth, deepest first."""
+        for line in sorted_lines(self._spool.lines(), folder=self._folder):
+            task = _decode_task(line[8:])
+            yield depth(task.name), task
+
+
+def _encode_task(task: Upload | Compare) -> bytes:
+    fields: dict[str, Any] = {"file": astuple(task.file)}
+    if isinstance(task, Compare):
+        fields["remote"] = astuple(task.remote)
+        fields["record"] = encode(task.record).decode("ascii") if task.record else None
+    else:
+        fields["reason"] = task.reason
+    return json.dumps(fields).encode("ascii")
+
+
+def _decode_task(line: bytes) -> Upload | Compare:
+    fields = json.loads(line)
+    file = LocalFile(*fields["file"])
+    if "reason" in fields:
+        return Upload(file, fields["reason"])
+    record = fields["record"]
+    return Compare(file, RemoteObject(*fields["remote"]), decode(record.encode("ascii")) if record else None)

@@ -1,0 +1,189 @@
+"""The stages of a run: chunks as the plan finds them, then Zarr's metadata, each verified by a listing.
+
+Records flow one way. What the plan settles goes to a spool, in order; what threads send goes to the partial manifest,
+in any order. Both merge into the records of the stage, sorted, and the next stage begins from those: each entry of the
+tree is in each stage's records once, and memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter, itemgetter
+
+from bulkhaul.errors import ListingOutOfOrder, SourceError
+from bulkhaul.sources.tree import walk
+from bulkhaul.transfer.journal import earlier_records, read_partial, sorted_records
+from bulkhaul.transfer.manifest import Outcome, Record, failed
+from bulkhaul.transfer.plan import Compare, Decision, Extra, Leave, Skip, Upload, plan
+from bulkhaul.transfer.run import Run
+from bulkhaul.transfer.spool import DeferredMetadata, Spool
+from bulkhaul.transfer.verify import verify
+from bulkhaul.transfer.zarr import StandingMetadata, Withheld, is_metadata
+
+_LOG = logging.getLogger(__name__)
+_GATE_EVERY = 256  # decisions
+_NAMED = 5  # extra objects that are named
+
+Records = Callable[[], Iterator[Record]]
+"""The records of a stage by name, each time from the start."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a plan found beside the files: objects without a source, entries left out by policy, notes."""
+
+    extra: int = 0
+    first_extra: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The end of the first stage."""
+
+    records: Records
+    metadata: DeferredMetadata
+    findings: Findings
+
+
+def send_chunks(run: Run) -> Planned:
+    """Plan the whole tree and send all that is not Zarr metadata; the records are verified if anything was sent.
+
+    Raises:
+        SourceError: the dataset is missing or holds no file.
+        BulkhaulError: whatever stopped the run.
+    """
+    sent_before = run.tally.files_sent
+    try:
+        planned = _plan_and_send(run)
+    except ListingOutOfOrder:
+        if run.listings.sorted:
+            raise
+        # What was decided may be wrong, what was sent is not: nothing but the sent records outlives this.
+        _LOG.debug("the listing is not in byte order; planning again through a sorted spill")
+        run.drain()
+        run.listings.sorted = True
+        run.tally.restart()
+        planned = _plan_and_send(run)
+    if run.tally.files_sent == sent_before:
+        return planned
+    return Planned(_verified(run, planned.records), planned.metadata, planned.findings)
+
+
+def send_metadata(run: Run, planned: Planned) -> Records:
+    """Send Zarr's metadata, deepest first, a level only when the one below has arrived; verify if anything was sent.
+
+    Raises:
+        BulkhaulError: whatever stopped the run.
+    """
+    if not planned.metadata.count:
+        return planned.records
+    run.tally.enter("metadata")
+    sent_before = run.tally.files_sent
+    withheld = Withheld()
+    for record in planned.records():
+        withheld.note(record)
+    start = here = run.drain()
+    for _, tasks in groupby(planned.metadata.tasks(), key=itemgetter(0)):
+        for _, task in tasks:
+            reason = withheld.reason(task.name)
+            if reason is None:
+                run.send(task)
+            else:
+                record = failed(task.file, reason)
+                run.journal.append(record)
+                run.tally.settled(record)
+        before, here = here, run.drain()
+        for record in read_partial(run.workspace.partial, start=before, end=here):
+            withheld.note(record)
+    records = _merged(run, planned.records, start, here)
+    return records if run.tally.files_sent == sent_before else _verified(run, records)
+
+
+def _plan_and_send(run: Run) -> Planned:
+    start = run.journal.flush()
+    findings = Findings()
+    settled, metadata = run.spool(), DeferredMetadata(run.spool(), folder=run.workspace.scratch)
+    run.tally.enter("plan")
+    standing = StandingMetadata()
+    for number, decision in enumerate(_decisions(run, findings)):
+        if number == 0:
+            run.tally.enter("upload")
+        if number % _GATE_EVERY == 0:  # a plan that sends nothing asks for nothing
+            run.requests.gate()
+        if isinstance(decision, Upload | Compare | Skip):
+            standing.see(decision.name, missing=isinstance(decision, Upload) and decision.reason == "missing")
+        _carry_out(decision, run, settled, metadata, findings)
+    run.tally.plan_ended()
+    if not run.tally.files_planned:
+        raise SourceError(run.source, "the dataset holds no file", "check the path, or remove the job")
+    end = run.drain()
+    if found := standing.end():
+        findings.notes.append(found)
+    return Planned(_merged(run, settled.records, start, end), metadata, findings)
+
+
+def _decisions(run: Run, findings: Findings) -> Iterator[Decision]:
+    space = run.workspace
+    earlier = earlier_records(
+        space.manifest, (*space.earlier, space.partial), folder=space.scratch, note=findings.notes.append
+    )
+    level = run.options.sync_level
+    return plan(walk(run.source), run.listings.objects(), earlier, location=run.location, sync_level=level)
+
+
+def _carry_out(decision: Decision, run: Run, settled: Spool, metadata: DeferredMetadata, findings: Findings) -> None:
+    if isinstance(decision, Extra):
+        findings.extra += 1
+        if len(findings.first_extra) < _NAMED:
+            findings.first_extra.append(decision.name)
+        return
+    if isinstance(decision, Leave) and decision.record.outcome is Outcome.SKIPPED:
+        findings.left_out[decision.record.reason] += 1
+        settled.add(decision.record)
+        return
+    if isinstance(decision, Leave | Skip):
+        run.tally.planned(decision.record.size)
+        run.tally.settled(decision.record)
+        settled.add(decision.record)
+        return
+    run.tally.planned(decision.file.size)
+    if is_metadata(decision.name):
+        metadata.add(decision)
+    else:
+        run.send(decision)
+
+
+def _merged(run: Run, settled: Records, start: int, end: int) -> Records:
+    """The records of a spool and those of a stretch of the partial manifest, together by name."""
+
+    def merged() -> Iterator[Record]:
+        sent = sorted_records([read_partial(run.workspace.partial, start=start, end=end)], folder=run.workspace.scratch)
+        return heapq.merge(settled(), sent, key=attrgetter("order"))
+
+    return merged
+
+
+def _verified(run: Run, records: Records) -> Records:
+    """The records after a fresh listing has been held against them."""
+    run.tally.enter("verify")
+    try:
+        return _verify_once(run, records)
+    except ListingOutOfOrder:
+        if run.listings.sorted:
+            raise
+        run.listings.sorted = True
+        return _verify_once(run, records)
+
+
+def _verify_once(run: Run, records: Records) -> Records:
+    spool = run.spool()
+    for record in verify(records(), run.listings.objects(), location=run.location):
+        spool.add(record)
+    return spool.records

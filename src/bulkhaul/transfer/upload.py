@@ -1,0 +1,201 @@
+"""One file to S3, or proven to be there: read once, checksum given in advance, repeated by class of fault.
+
+Every fault that is this file's own becomes a failed record; all others leave as errors and end the transfer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bulkhaul.errors import (
+    BucketUnusable,
+    ClockSkewed,
+    CredentialsError,
+    IntegrityFailed,
+    ObjectRefused,
+    S3Error,
+    SourceChanged,
+    SourceError,
+    Throttled,
+    Transient,
+    UploadGone,
+)
+from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
+from bulkhaul.s3.connection import Connection
+from bulkhaul.s3.engine import Engine
+from bulkhaul.s3.multipart import upload_large
+from bulkhaul.sources.tree import LocalFile, read_path
+from bulkhaul.transfer.compare import Likeness, same_slices
+from bulkhaul.transfer.journal import Journal
+from bulkhaul.transfer.manifest import Outcome, Record, Verified, failed
+from bulkhaul.transfer.pacing import SharedPacing
+from bulkhaul.transfer.plan import Compare, Upload
+from bulkhaul.transfer.reading import SourceStorageFailed, opened, read_whole, slices
+from bulkhaul.transfer.requests import Requests
+from bulkhaul.transfer.terms import TransferOptions
+
+_FAULTS_OF_ALL = (CredentialsError, BucketUnusable, ClockSkewed, Throttled)
+_READ_AGAIN = (SourceChanged, SourceStorageFailed, IntegrityFailed, UploadGone)
+STORM = 100
+"""Files in a row that may fail by network or file system before the transfer ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends files of `source` under the keys that `key_of` gives their names; safe from many threads.
+
+    `moved(nbytes, name)` hears of a large file's bytes as they arrive.
+    """
+
+    source: Path
+    key_of: Callable[[str], str]
+    connection: Connection
+    options: TransferOptions
+    requests: Requests
+    journal: Journal
+    pacing: SharedPacing
+    moved: Callable[[int, str], None]
+    storm: Storm = field(default_factory=lambda: Storm(STORM))
+
+    def send(self, task: Upload | Compare) -> Record:
+        """Bring one file to S3 and return its record, sent, skipped or failed.
+
+        Raises:
+            CredentialsError, BucketUnusable, ClockSkewed, Throttled, Stopped, ClaimLost, StorageError: no file can be
+                sent any more; also Transient or SourceError, when a hundred files in a row have met one.
+        """
+        try:
+            record = self._send_again_once(task)
+        except SourceError as error:
+            return self.storm.noted(error, failed(task.file, error.reason))
+        except S3Error as error:
+            if isinstance(error, _FAULTS_OF_ALL):
+                raise
+            return self.storm.noted(error, failed(task.file, error.reason))
+        self.storm.over()
+        return record
+
+    def _send_again_once(self, task: Upload | Compare) -> Record:
+        try:
+            return self._send(task)
+        except _READ_AGAIN:
+            return self._send(task)
+
+    def _send(self, task: Upload | Compare) -> Record:
+        with opened(self.source, task.name) as (fd, file):
+            if file.size >= self.options.multipart_threshold:
+                return self._large(task, fd, file)
+            body = read_whole(fd, file)
+        # The file is closed and proven unchanged before a byte leaves.
+        if isinstance(task, Compare) and (same := self._likeness(task, file, [body])):
+            return _same(task, file, same)
+        crc = encode_crc64nvme(crc64nvme(body))
+        return _sent(file, self._put(self.key_of(task.name), body, crc), crc)
+
+    def _large(self, task: Upload | Compare, fd: int, file: LocalFile) -> Record:
+        if isinstance(task, Compare) and (same := self._likeness(task, file, slices(fd, gate=self.requests.gate))):
+            return _same(task, file, same)
+        moved = 0
+
+        def on_bytes(nbytes: int) -> None:
+            nonlocal moved
+            moved += nbytes
+            self.moved(nbytes, task.name)
+
+        try:
+            result = upload_large(
+                self.connection.client,
+                self.connection.location.bucket,
+                self.key_of(task.name),
+                read_path(self.source, task.name),
+                size=file.size,
+                part_size=self.options.part_size,
+                journal=self.journal,
+                repeat=self.requests.repeat,
+                gate=self.requests.gate,
+                on_bytes=on_bytes,
+            )
+        finally:
+            self.moved(-moved, task.name)  # the whole file is counted, or will be sent again
+        return _sent(file, result.etag, result.crc64nvme)
+
+    def _likeness(self, task: Compare, file: LocalFile, data: Iterable[bytes]) -> Likeness | None:
+        if file.size != task.remote.size:
+            return None
+        return same_slices(
+            data,
+            task.remote,
+            part_size=self.options.part_size,
+            stored_crc=lambda: self.requests.stored_crc64nvme(task.remote.key),
+        )
+
+    def _put(self, key: str, body: bytes, crc: str) -> str:
+        engine, portable = self.connection.engine, self.connection.portable
+        try:
+            return self._put_by(engine, key, body, crc)
+        except ObjectRefused:
+            # The fast engine refuses some keys that S3 takes.
+            if engine is portable:
+                raise
+            return self._put_by(portable, key, body, crc)
+
+    def _put_by(self, engine: Engine, key: str, body: bytes, crc: str) -> str:
+        def put() -> str:
+            return self.pacing.timed(lambda: engine.put(key, body, crc64nvme=crc), nbytes=len(body))
+
+        return self.requests.repeat(put)
+
+
+class Storm:
+    """Counts files in a row that failed by network or file system; too many are no longer one file's fault."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def noted(self, error: S3Error | SourceError, record: Record) -> Record:
+        """Return the failed `record`, or raise `error` when it is one too many."""
+        if isinstance(error, (Transient, SourceStorageFailed)):
+            with self._lock:
+                self._count += 1
+                if self._count >= self._most:
+                    raise error
+        return record
+
+    def over(self) -> None:
+        """A file arrived."""
+        self._count = 0
+
+
+def _sent(file: LocalFile, etag: str, crc: str) -> Record:
+    return Record(
+        name=file.name,
+        outcome=Outcome.SENT,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        ctime_ns=file.ctime_ns,
+        etag=etag,
+        crc64nvme=crc,
+        verified=Verified.PUT,
+    )
+
+
+def _same(task: Compare, file: LocalFile, likeness: Likeness) -> Record:
+    # An earlier record that agrees is carried over as it is, so that the manifest stays the same too.
+    if task.record is not None and task.record.describes(file):
+        return task.record
+    return Record(
+        name=file.name,
+        outcome=Outcome.SKIPPED,
+        reason="same content",
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        ctime_ns=file.ctime_ns,
+        etag=task.remote.etag,
+        crc64nvme=likeness.crc64nvme,
+        verified=likeness.verified,
+    )

@@ -1,0 +1,154 @@
+"""One worker: claims the jobs of a joblist one by one until nothing is left or something says stop.
+
+It makes sure of bucket and credentials before the first claim, knows the SLURM task around it, and leaves no job behind
+that others cannot judge. What becomes of a single claim is decided in `attempt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from bulkhaul.attempt import Outcome, ShowProgress, TargetOf, Work, attempt, location_of
+from bulkhaul.errors import BulkhaulError, JobsFailed, Stopped, UsageError, combined_exit_code
+from bulkhaul.joblist.heartbeat import LeaseTimes
+from bulkhaul.joblist.job import JobView, Owner, SlurmTask, Status
+from bulkhaul.joblist.joblist import Joblist
+from bulkhaul.joblist.liveness import process_gone, this_owner
+from bulkhaul.messages import Mark, Message, Say, silent
+from bulkhaul.preflight import Connect, Preflight
+from bulkhaul.s3.location import S3Location
+from bulkhaul.slurm import environment as slurm
+from bulkhaul.slurm.query import TaskStates, requeue
+from bulkhaul.stopping import StopRequest
+from bulkhaul.transfer.dataset import TransferOptions
+
+
+@dataclass(slots=True)
+class WorkerReport:
+    """What one worker did, by job name; `stopped` is the error that ended it before the joblist was done."""
+
+    succeeded: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    in_doubt: list[str] = field(default_factory=list)
+    files_sent: int = 0
+    bytes_sent: int = 0
+    stopped: BulkhaulError | None = None
+    requeued: bool = False
+    exit_code: int = 0
+
+    def jobs_by(self, outcome: Outcome) -> list[str]:
+        """The list that jobs with this outcome go into."""
+        return {Outcome.SUCCEEDED: self.succeeded, Outcome.FAILED: self.failed, Outcome.LOST: self.lost}[outcome]
+
+
+def transfer_joblist(
+    folder: Path,
+    *,
+    lease: LeaseTimes,
+    connect: Connect,
+    target_of: TargetOf,
+    options: TransferOptions,
+    deadline: datetime | None = None,
+    say: Say = silent,
+    show: ShowProgress = lambda _progress: None,
+) -> WorkerReport:
+    """Work on the joblist in `folder` until no job is left to claim, or a signal, the deadline or a fault ends it.
+
+    Each job that ends in `success` has been verified against a second listing. Inside a SLURM task the deadline is the
+    task's own when none is given, and a task that its time limit stopped is requeued.
+
+    Raises:
+        UsageError: the folder is missing.
+        StorageError: the joblist cannot be read.
+    """
+    joblist = Joblist(folder, lease_ttl=lease.ttl, heartbeat=lease.heartbeat)
+    say(Message(Mark.INFO, f"Found {len(joblist.names())} job file(s) in '{folder}'."))
+    task = slurm.current_task()
+    stop = StopRequest(deadline=deadline or (slurm.deadline(task) if task else None))
+    work = Work(joblist, Preflight(joblist, connect), target_of, options, stop, say, show)
+    report = WorkerReport()
+    with stop.listening():
+        try:
+            _claim_all(work, report, task)
+        except BulkhaulError as error:
+            report.stopped = error
+            say(Message(Mark.WARNING if isinstance(error, Stopped) else Mark.FAILED, str(error), detail=0))
+        report.files_sent, report.bytes_sent = work.sent.files, work.sent.bytes
+        report.exit_code = _exit_code(report)
+        _say_end(report, say)
+        if task is not None and _goes_on_later(report, stop, task):
+            # Last of all: SLURM answers a requeue with SIGTERM at once.
+            report.requeued = requeue(task)
+    return report
+
+
+def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> None:
+    work.say(Message(Mark.INFO, "Scanning for 'todo' status..."))
+    work.preflight.check(_open_locations(work.joblist.scan(), work.target_of))
+    session = work.joblist.session(
+        this_owner(_as_slurm_task(task)), offset=slurm.current_share().offset, owner_gone=_judge_of_owners()
+    )
+    with session:
+        while (claim := session.claim_next(work.stop.check)) is not None:
+            report.jobs_by(attempt(claim, work)).append(claim.name)
+        report.in_doubt = session.jobs_in_doubt()
+
+
+def _open_locations(views: Iterable[JobView], target_of: TargetOf) -> Iterator[S3Location]:
+    """Where the jobs that are not settled go; one without a usable target is judged when it is claimed."""
+    for view in views:
+        if view.status in (Status.TODO, Status.ONGOING) and view.source is not None:
+            try:
+                yield location_of(view.target, view.source, target_of)
+            except UsageError:
+                continue
+
+
+def _judge_of_owners() -> Callable[[Owner], bool]:
+    """Whether an owner is proven dead: by this machine's processes, else by SLURM."""
+    states = TaskStates()
+
+    def gone(owner: Owner) -> bool:
+        return process_gone(owner) or (owner.slurm is not None and states.gone(_as_task_id(owner.slurm)))
+
+    return gone
+
+
+def _as_slurm_task(task: slurm.TaskId | None) -> SlurmTask | None:
+    if task is None:
+        return None
+    return SlurmTask(task.cluster, task.job_id, task.array_job_id, task.array_task, task.restart_count)
+
+
+def _as_task_id(task: SlurmTask) -> slurm.TaskId:
+    return slurm.TaskId(task.cluster, task.job_id, task.array_job_id, task.array_task, task.restart_count)
+
+
+def _exit_code(report: WorkerReport) -> int:
+    codes = [JobsFailed.exit_code] * bool(report.failed) + [Stopped.exit_code] * bool(report.in_doubt)
+    return combined_exit_code([*codes, report.stopped.exit_code if report.stopped else 0])
+
+
+def _goes_on_later(report: WorkerReport, stop: StopRequest, task: slurm.TaskId) -> bool:
+    return slurm.should_requeue(
+        exit_code=report.exit_code,
+        first_signal=stop.first_signal,
+        seconds_left=stop.seconds_left(),
+        restart_count=task.restart_count,
+        progressed=report.bytes_sent > 0 or bool(report.succeeded),
+    )
+
+
+def _say_end(report: WorkerReport, say: Say) -> None:
+    counts = f"{len(report.succeeded)} job(s) succeeded, {len(report.failed)} failed"
+    if report.in_doubt:
+        doubtful = ", ".join(report.in_doubt)
+        say(Message(Mark.WARNING, f"Left with owners that may be dead: {doubtful}; start a worker again later"))
+    if report.stopped is None and not report.in_doubt:
+        say(Message(Mark.DONE, f"Nothing left to claim: {counts}."))
+    else:
+        say(Message(Mark.WARNING, f"Stopped with work left: {counts}."))

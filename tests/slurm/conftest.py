@@ -1,0 +1,37 @@
+"""The fixtures of a real SLURM cluster, and a checkout in miniature for the array scripts."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from servers.slurm import slurm_cluster, use_slurm
+
+__all__ = ["checkout", "slurm_cluster", "use_slurm"]
+
+ROOT = Path(__file__).parents[2]
+RECORDER = Path(__file__).with_name("recorder.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "slurm_cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slurm)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the project's own array scripts, where a recorder stands in for the steps and writes `run-*`."""
+    folder = tmp_path / "check out's"
+    (folder / "scripts").mkdir(parents=True)
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "pyproject.toml").touch()
+    shutil.copytree(ROOT / "slurm", folder / "slurm")
+    for step in ("04_transfer_plates.py", "05_verify_transfer.py"):
+        shutil.copy(RECORDER, folder / "scripts" / step)
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    return folder
