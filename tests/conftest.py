@@ -11,16 +11,22 @@ import pytest
 from servers.moto import MotoServer
 from servers.required import missing
 from servers.seaweed import ADMIN, Seaweed, program
+from servers.slurm import slurm_cluster, use_slurm
 from servers.stub_s3 import StubS3
 
-_SERVERS = {"s3_server", "moto_server"}
+__all__ = ["slurm_cluster", "use_slurm"]
+
+_S3_SERVERS = {"s3_server", "moto_server"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a server process, so that `-m "not s3"` is the fast part without anybody keeping lists."""
     for item in items:
-        if _SERVERS & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if _S3_SERVERS & fixtures:
             item.add_marker(pytest.mark.s3)
+        if "slurm_cluster" in fixtures:
+            item.add_marker(pytest.mark.slurm)
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +53,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
 
 
 @pytest.fixture
-def bucket(s3_server: Seaweed) -> str:
-    """A fresh, empty bucket on the real S3 server."""
+def bucket(s3_server: Seaweed) -> Iterator[str]:
+    """A fresh, empty bucket on the real S3 server; it goes with all that is in it."""
     name = f"test-{uuid.uuid4().hex[:16]}"
-    s3_server.client().create_bucket(Bucket=name)
-    return name
+    client = s3_server.client()
+    client.create_bucket(Bucket=name)
+    yield name
+    client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture

@@ -292,6 +292,7 @@ def test_a_missing_bucket_is_told_once(tmp_path, joblist, stub):
 
     assert len(problems(report)) == 1
     assert "missing-bucket" in problems(report)[0]
+    assert {entry.query.get("prefix") for entry in stub.log.entries} == {"J1/p/"}
     assert report.exit_code == 69
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +34,7 @@ from bulkhaul.preflight import Preflight
 from bulkhaul.progress import ProgressLines
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.probe import Features
 from bulkhaul.stopping import StopRequest, utc_now
 from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset
 
@@ -148,7 +149,7 @@ def _transfer(claim: Claim, work: Work) -> TransferReport:
     return transfer_dataset(
         claim.source,
         connection,
-        options=work.options,
+        options=_fitted(work.options, work.preflight.features.get(connection.location.bucket)),
         workspace=workspace_of(work.joblist, claim.name, claim.generation),
         gate=gate,
         report=on_progress,
@@ -185,6 +186,12 @@ def _give_back(claim: Claim, error: BulkhaulError) -> None:
     except (ClaimLost, StorageError) as second:
         # The lease runs out by itself; the first error is what the person needs to read.
         _LOG.debug("not released: %s", second)
+
+
+def _fitted(options: TransferOptions, features: Features | None) -> TransferOptions:
+    """The options in the mode that the bucket's server allows."""
+    whole_checksums = features is None or features.multipart_checksum
+    return replace(options, multipart_checksums=whole_checksums)
 
 
 def _warn_of_fixed_keys(claim: Claim, connection: Connection, work: Work) -> None:

@@ -73,5 +73,5 @@ def _check_file(target: Target, file: LocalFile, faults: _Faults) -> None:
     problem = key_problem(target.location.key(file.name))
     if problem is not None:
         faults.refused.add(f"{file.name!r} ({problem})")
-    elif False and not os.access(read_path(target.source, file.name), os.R_OK):
+    elif not os.access(read_path(target.source, file.name), os.R_OK):
         faults.failed.add(f"{file.name!r} (no right to read it)")

@@ -15,9 +15,10 @@ from pathlib import Path
 from bulkhaul import fsio
 from bulkhaul.errors import AccessDenied, StorageError
 from bulkhaul.joblist.joblist import Joblist
+from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.probe import Features, probe
+from bulkhaul.s3.probe import Features, check_access, probe
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Preflight:
 
     joblist: Joblist
     connect: Connect
+    say: Say = silent
     features: dict[str, Features] = field(default_factory=dict)
     _known_good: dict[str, S3Location] = field(default_factory=dict)
 
@@ -64,22 +66,40 @@ class Preflight:
         if good is None or good == location:
             return False
         try:
-            probe(self.connect(good))
+            check_access(self.connect(good))
         except AccessDenied:
             return False
         return True
 
     def _admit(self, location: S3Location) -> None:
         connection = self.connect(location)
-        found = probe(connection)
+        cache = self.joblist.state_path("probe", f"{location.bucket}.json")
+        found = _remembered(cache, connection)
+        if found is None:
+            found = probe(connection)
+            _remember(cache, connection, found)
+        else:
+            check_access(connection)
         self.features[location.bucket] = found
         self._known_good[location.bucket] = location
-        _remember(self.joblist.state_path("probe", f"{location.bucket}.json"), found)
+        for note in found.notes():
+            self.say(Message(Mark.WARNING, f"{location.bucket}: {note}"))
 
 
-def _remember(path: Path, features: Features) -> None:
+def _remembered(cache: Path, connection: Connection) -> Features | None:
+    """What a probe of the same bucket at the same endpoint learned; None when there is none that can be read."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fsio.replace_file(path, json.dumps(features.as_dict(), sort_keys=True).encode() + b"\n")
+        kept = json.loads(cache.read_bytes())
+        return Features.from_dict(kept["features"]) if kept["endpoint"] == str(connection.endpoint) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(cache: Path, connection: Connection, features: Features) -> None:
+    kept = {"endpoint": str(connection.endpoint), "features": features.as_dict()}
+    try:
+        with fsio.storage_errors(cache):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+        fsio.replace_file(cache, json.dumps(kept, sort_keys=True).encode() + b"\n")
     except StorageError as error:
         _LOG.debug("probe result not kept: %s", error)

@@ -1,7 +1,7 @@
 """Why a worker should stop: a signal that came, or a deadline that is near. Asked before each request.
 
-SLURM sends USR1 ahead of the time limit and a bare TERM for scancel and preemption. Which came first decides whether the
-task may be requeued, so it is remembered.
+SLURM sends USR1 ahead of the time limit and a bare TERM for scancel and preemption. Which came first decides whether
+the task may be requeued, so it is remembered.
 """
 
 from __future__ import annotations

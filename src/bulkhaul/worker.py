@@ -69,7 +69,7 @@ def transfer_joblist(
     say(Message(Mark.INFO, f"Found {len(joblist.names())} job file(s) in '{folder}'."))
     task = slurm.current_task()
     stop = StopRequest(deadline=deadline or (slurm.deadline(task) if task else None))
-    work = Work(joblist, Preflight(joblist, connect), target_of, options, stop, say, show)
+    work = Work(joblist, Preflight(joblist, connect, say), target_of, options, stop, say, show)
     report = WorkerReport()
     with stop.listening():
         try:

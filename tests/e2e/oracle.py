@@ -18,7 +18,7 @@ def plain_client(env: Mapping[str, str]) -> Any:
     """A boto3 client with the keys and endpoint of `env`, nothing else of the test's environment."""
     return boto3.client(
         "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
+        endpoint_url=env["AWS_ENDPOINT_URL_S3"],
         region_name=env.get("AWS_REGION", "us-east-1"),
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],

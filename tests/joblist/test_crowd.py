@@ -15,7 +15,8 @@ from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.ledger import End, newest_record
 from joblist.standing_inputs import make_job
 
-JOBS = 100
+# Enough that jobs are left when the last kill comes: the last job's owners would be killed one after the other.
+JOBS = 200
 WORKERS = 16
 KILLS = 24
 

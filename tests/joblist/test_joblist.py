@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import UsageError
+from bulkhaul.joblist.job import Status
 from bulkhaul.joblist.joblist import Joblist
+from bulkhaul.joblist.liveness import this_owner
 from bulkhaul.joblist.summary import summarise_joblist
-from joblist.standing_inputs import line_1, make_job, write_ledger
+from joblist.standing_inputs import go_on, line_1, make_job, write_ledger
+from unprivileged import reachable_folder, run_unprivileged
 
 
 def test_a_missing_folder_is_an_error_until_the_first_job_makes_it(tmp_path: Path) -> None:
@@ -59,6 +62,37 @@ def test_editors_litter_is_no_job(tmp_path: Path) -> None:
         (tmp_path / litter).touch()
     assert joblist.names() == ["a"]
     assert [view.name for view in joblist.scan()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["n" * 240, "a\tb", "\udcff"])
+def test_a_job_file_whose_name_is_no_good_is_shown_as_invalid_beside_the_others(tmp_path: Path, name: str) -> None:
+    joblist = Joblist(tmp_path)
+    make_job(joblist)
+    (tmp_path / f"{name}.txt").write_bytes(b"todo\n/data/a\n---\n")
+    with joblist.session(this_owner()) as session:
+        claim = session.claim_next(go_on)
+        assert claim is not None
+        claim.end(Status.SUCCESS, "all", facts={})
+        assert session.claim_next(go_on) is None
+    assert {view.name: view.standing for view in joblist.scan()} == {"a": "ended", name: "invalid"}
+
+
+def test_one_unreadable_job_file_does_not_hide_the_others() -> None:
+    program = """
+import sys
+from pathlib import Path
+from bulkhaul.joblist.summary import summarise_joblist
+summary = summarise_joblist(Path(sys.argv[1]))
+print(summary.total, summary.todo, summary.invalid_jobs)
+"""
+    with reachable_folder() as folder:
+        joblist = Joblist(folder)
+        make_job(joblist)
+        make_job(joblist, "secret").chmod(0)
+        done = run_unprivileged(program, folder)
+        joblist.path("secret").chmod(0o600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 1 (('secret', 'secret.txt: there is no right to read it; ")
 
 
 def test_a_scan_of_a_fresh_joblist_writes_nothing(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ class Seaweed:
         data.mkdir(parents=True, exist_ok=True)
         config = self.folder / "s3.json"
         config.write_text(json.dumps(_config(self._identities)))
+        # Each bucket has volumes of its own; at the usual seven at a time a few dozen buckets use up all that may be.
+        (self.folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         for last in (False, False, True):
             ports = free_ports(8)
             self.url = f"http://127.0.0.1:{ports[7]}"
@@ -183,7 +185,7 @@ def _command(data: Path, config: Path, ports: Sequence[int]) -> list[str]:
         "-master.electionTimeout=1s",
         f"-volume.port={volume}",
         f"-volume.port.grpc={volume_grpc}",
-        "-volume.max=60",
+        "-volume.max=2000",
         "-volume.preStopSeconds=0",
         "-volume.minFreeSpacePercent=0",
         "-filer",

@@ -8,18 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from servers.slurm import slurm_cluster, use_slurm
-
-__all__ = ["checkout", "slurm_cluster", "use_slurm"]
-
 ROOT = Path(__file__).parents[2]
 RECORDER = Path(__file__).with_name("recorder.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "slurm_cluster" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.slurm)
 
 
 @pytest.fixture

@@ -33,21 +33,26 @@ def transfer(
 ) -> None:
     """Claim and transfer the datasets of a joblist, one at a time, until none is left."""
     from bulkhaul.assembly import connector, lease_times, target_finder, transfer_options
+    from bulkhaul.rehearsal import rehearse_joblist
     from bulkhaul.worker import transfer_joblist
 
     settings, folder, say = o.open_joblist(
         input_path, verbosity=verbosity, config=config, as_json=as_json, engine=engine, sync_level=sync_level
     )
     say_start(say, dry_run=dry_run, verbosity=verbosity)
+    lease, options = lease_times(settings), transfer_options(settings)
+    connect, target_of = connector(settings), target_finder(settings)
+    if dry_run:
+        plans = rehearse_joblist(folder, connect=connect, target_of=target_of, options=options, say=say)
+        end(plans, exit_code=plans.exit_code, as_json=as_json)
     with shown_progress(quiet=verbosity == 0) as show:
         report = transfer_joblist(
             folder,
-            lease=lease_times(settings),
-            connect=connector(settings),
-            target_of=target_finder(settings),
-            options=transfer_options(settings),
+            lease=lease,
+            connect=connect,
+            target_of=target_of,
+            options=options,
             deadline=None if deadline is None else deadline.astimezone(),
-            dry_run=dry_run,
             say=say,
             show=show,
         )

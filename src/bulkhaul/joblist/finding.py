@@ -76,7 +76,7 @@ class Finder:
 
     def _scan(self, gate: Gate) -> Index:
         def views() -> Iterator[JobView]:
-            for view in scan_views(self._paths, self._lock, dead=self._dead, repairing=True):
+            for view in scan_views(self._paths, self._lock, dead=self._dead):
                 gate()
                 yield view
 

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bulkhaul.errors import StorageError, UsageError
 from bulkhaul.fsio import storage_errors
 
 _BLOCK = 2048
+_LONGEST_STOP = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -108,9 +110,10 @@ class Heartbeat:
     def stop(self, *, remove: bool) -> None:
         """End the thread; `remove` the file when no claim needs it any more."""
         self._stop.set()
-        self._thread.join()
+        # A thread that hangs in a file system that hangs must not keep the worker from its exit.
+        self._thread.join(timeout=_LONGEST_STOP)
         if remove:
-            with storage_errors(self._path):
+            with suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
     def carry(self, progress: Progress | None, look: Callable[[], None] | None) -> None:

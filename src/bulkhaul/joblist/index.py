@@ -61,14 +61,14 @@ def index_version(paths: JoblistPaths) -> tuple[int, int]:
     return (status.st_ino, status.st_mtime_ns)
 
 
-def scan_views(paths: JoblistPaths, lock: Lock, *, dead: Dead, repairing: bool) -> Iterator[JobView]:
-    """All jobs as they stand; with `repairing`, first lines that lag are brought to what the ledger says.
+def scan_views(paths: JoblistPaths, lock: Lock, *, dead: Dead) -> Iterator[JobView]:
+    """All jobs as they stand; first lines that lag are brought to what the ledger says.
 
     Raises:
         StorageError: the file system cannot be read. A repair that fails is left to the next scan.
     """
     for view in view_all(paths, dead=dead):
-        if repairing and view.ought is not None:
+        if view.ought is not None:
             try:
                 repair(paths, lock, view.name, dead=dead)
             except StorageError as error:

@@ -16,7 +16,7 @@ from bulkhaul.joblist.locks import Held, Lock, file_lock
 from bulkhaul.joblist.paths import JoblistPaths, name_problem
 from bulkhaul.joblist.rewriting import set_todo
 from bulkhaul.joblist.session import Session
-from bulkhaul.joblist.views import job_names, view_job
+from bulkhaul.joblist.views import job_names, view_all, view_job
 
 
 class Joblist:
@@ -101,23 +101,25 @@ class Joblist:
         """One job as it stands, with its log; never raises for what the job file holds (see `problem`)."""
         return view_job(self._paths, name, dead=process_gone, whole_log=True)
 
+    def iterate(self) -> Iterator[JobView]:
+        """All jobs as they stand, sorted by name, read one by one as asked for; changes nothing."""
+        return view_all(self._paths, dead=process_gone)
+
     def scan(self) -> list[JobView]:
         """All jobs as they stand, sorted by name; repairs first lines that lag when no other scan is at work."""
+        if not self._paths.ledger.is_dir():
+            return list(self.iterate())  # no worker was ever here: there is nothing to repair, and nothing to leave
         views: list[JobView] = []
 
-        def kept(repairing: bool) -> Iterator[JobView]:
-            for view in scan_views(self._paths, self._lock, dead=process_gone, repairing=repairing):
+        def repaired() -> Iterator[JobView]:
+            for view in scan_views(self._paths, self._lock, dead=process_gone):
                 views.append(view)
                 yield view
 
-        if not self._paths.ledger.is_dir():
-            list(kept(repairing=False))  # no worker was ever here: there is nothing to repair, and nothing to leave
-            return views
         with self._lock(self._paths.scan_lock, 0) as held:
             if held is Held.BUSY:
-                list(kept(repairing=False))
-            else:
-                refresh_index(self._paths, kept(repairing=True))
+                return list(self.iterate())
+            refresh_index(self._paths, repaired())
         return views
 
     def retry(self, names: Sequence[str] | None = None, *, unproven: bool = False) -> list[str]:

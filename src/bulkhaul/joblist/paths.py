@@ -58,9 +58,9 @@ class JoblistPaths:
         return self.state / "log" / f"{worker}.log"
 
     def folders(self) -> tuple[Path, ...]:
-        """The folders that a worker needs, parents first."""
+        """The folders below the joblist's own that a worker needs, parents first."""
         below = ("ledger", "lock", "heartbeat", "log", "partial")
-        return (self.folder, self.state, *(self.state / name for name in below))
+        return (self.state, *(self.state / name for name in below))
 
 
 def is_job_file(filename: str) -> bool:

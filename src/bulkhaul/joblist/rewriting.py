@@ -55,7 +55,7 @@ def project(paths: JoblistPaths, record: Record, *, status: Status, text: str, n
 
     def change(file: JobFile) -> JobFile | None:
         if note_typed and file.word not in (Status.ONGOING, status):
-            note = f"line 1 was set to `{file.word}` while the job was owned: ignored (`bulkhaul cancel` stops a job)"
+            note = f"line 1 was set to `{file.word}` while the job was owned: ignored, type it again after this claim"
             file = file.with_log(log_line(note))
         return replace(file, word=str(status)).with_log(log_line(text))
 

@@ -14,7 +14,7 @@ from bulkhaul.fsio import storage_errors
 from bulkhaul.joblist.job import JobView, Owner, Standing, standing_of, status_of
 from bulkhaul.joblist.jobfile import JobFile, parse_jobfile
 from bulkhaul.joblist.ledger import Record, newest_numbers, newest_record, state_of
-from bulkhaul.joblist.paths import JoblistPaths, is_job_file
+from bulkhaul.joblist.paths import JoblistPaths, is_job_file, name_problem
 
 # More than 200 lines of log with a long header and a person's notes.
 _LONGEST_FILE = 4 << 20
@@ -45,8 +45,11 @@ def read_jobfile(paths: JoblistPaths, name: str) -> JobFile:
         with storage_errors(path), path.open("rb") as file:
             data = file.read(_LONGEST_FILE + 1)
     except StorageError as error:
+        # One job that cannot be read must not hide all others; a failing disk must.
         if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
             raise InvalidJobFile(path.name, "there is no such job file", "extract the joblist again") from error
+        if isinstance(error.__cause__, PermissionError):
+            raise InvalidJobFile(path.name, "there is no right to read it", "ask its owner for that right") from error
         raise
     if len(data) > _LONGEST_FILE:
         raise InvalidJobFile(path.name, "the job file is larger than 4 MiB", "cut its log")
@@ -59,13 +62,18 @@ def view_job(paths: JoblistPaths, name: str, *, dead: Dead, hint: int = 0, whole
     Raises:
         StorageError: the file system failed.
     """
+    if problem := name_problem(name):
+        return _invalid(name, None, f"{name}.txt: {problem}; rename it")
     try:
         file = read_jobfile(paths, name)
     except InvalidJobFile as error:
-        record = newest_record(paths.ledger, name, hint=hint)
-        return JobView(name, "", None, Standing.INVALID, None, None, None, record, problem=str(error))
+        return _invalid(name, newest_record(paths.ledger, name, hint=hint), str(error))
     record = newest_record(paths.ledger, name, hint=hint)
     return _view(name, file, record, dead=dead, whole_log=whole_log)
+
+
+def _invalid(name: str, record: Record | None, problem: str) -> JobView:
+    return JobView(name, "", None, Standing.INVALID, None, None, None, record, problem=problem)
 
 
 def _view(name: str, file: JobFile, record: Record | None, *, dead: Dead, whole_log: bool) -> JobView:
@@ -92,4 +100,6 @@ def view_all(paths: JoblistPaths, *, dead: Dead) -> Iterator[JobView]:
     """All jobs as they stand, sorted by name; one listing of the ledger serves them all."""
     hints = newest_numbers(paths.ledger)
     for name in job_names(paths):
-        yield view_job(paths, name, dead=dead, hint=hints.get(name, 0))
+        view = view_job(paths, name, dead=dead, hint=hints.get(name, 0))
+        if view.standing is not Standing.INVALID or paths.job(name).exists():
+            yield view  # else it was removed since the listing

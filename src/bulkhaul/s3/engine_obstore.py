@@ -1,8 +1,9 @@
 """The fast engine: puts through obstore (Rust, no GIL), an eighth of boto3's CPU; lists through boto3's pages.
 
 obstore computes the CRC64NVME of the body by itself while it sends; the port's `crc64nvme`, computed from the same
-bytes in memory, cannot be handed to it and is what the manifest keeps. It hangs when the process forks after its first put:
-start other programs by spawning only (`proc`), never by multiprocessing's fork.
+bytes in memory, cannot be handed to it and is what the manifest keeps.
+
+It hangs when the process forks after its first put: start programs through `proc`, never multiprocessing's fork.
 """
 
 from __future__ import annotations

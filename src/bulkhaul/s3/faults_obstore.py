@@ -36,7 +36,7 @@ def obstore_error(error: Exception, *, thing: str) -> S3Error:
 def _unanswered(said: str, details: str, thing: str) -> S3Error:
     if tls := _TLS.search(details):
         word = next(group for group in tls.groups() if group)
-        step = "check the endpoint's certificate, or name its authority with AWS_CA_BUNDLE"
+        step = "name the certificate's authority with AWS_CA_BUNDLE, or try `--engine s3transfer`"
         return BucketUnusable(thing, f"no secure connection: {word}", step)
     if "kind: Connect" in details:
         return Unreachable(thing, "no connection", _ENDPOINT_STEP)

@@ -69,7 +69,7 @@ class Features:
         lines = {
             "the server does not check CRC64NVME; sizes and ETags alone prove what arrived": self.checksum_enforced,
             "HEAD is refused; a lost answer is resolved by sending again": self.head,
-            "multipart uploads are refused; each file is sent in one request": self.multipart,
+            "multipart uploads are refused; files above the multipart threshold cannot be sent": self.multipart,
             "the server keeps no checksum of a whole multipart object; its ETag proves it": (
                 self.multipart_checksum or not self.multipart
             ),
@@ -95,6 +95,18 @@ def probe(connection: Connection, *, gate: Gate = open_gate) -> Features:
         features = trial.probe_object(Features())
         features = trial.probe_multipart(features)
     return replace(features, leftovers=tuple(leftovers))
+
+
+def check_access(connection: Connection, *, gate: Gate = open_gate) -> None:
+    """Make sure of listing and writing below the location: what can change after a probe; three small requests.
+
+    Raises:
+        AccessDenied, BucketUnusable, S3Error: as from `probe`.
+    """
+    trial = _Trial(connection, gate)
+    trial.check_listing()
+    with trial.cleanup():
+        trial.put()
 
 
 class _Trial:
@@ -131,7 +143,7 @@ class _Trial:
         with _right("s3:PutObject", self._location):
             self._written = True  # even when the answer is lost
             enforced = self._damage_refused("put_object", Key=self._key, Body=self._body)
-            self._put_with_checksum()
+        self.put()
         try:
             head = self._call("head_object", Key=self._key, ChecksumMode="ENABLED")
         except _LACKS:
@@ -174,9 +186,11 @@ class _Trial:
             if self._written and not self._removed("delete_object", Key=self._key):
                 leftovers.append(self._name)
 
-    def _put_with_checksum(self) -> None:
+    def put(self) -> None:
+        self._written = True  # even when the answer is lost
         try:
-            self._call("put_object", Key=self._key, Body=self._body, ChecksumCRC64NVME=self._crc)
+            with _right("s3:PutObject", self._location):
+                self._call("put_object", Key=self._key, Body=self._body, ChecksumCRC64NVME=self._crc)
         except (ObjectRefused, BucketUnusable, IntegrityFailed) as error:
             raise BucketUnusable(
                 f"bucket {self._location.bucket}",

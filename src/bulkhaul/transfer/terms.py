@@ -26,7 +26,10 @@ class SyncLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
-    """How to transfer; sizes in bytes. `memory_budget` bounds the bytes of small files in flight."""
+    """How to transfer; sizes in bytes. `memory_budget` bounds the bytes of small files in flight.
+
+    `multipart_checksums` false is the mode for a server that keeps no CRC64NVME of a whole multipart object.
+    """
 
     sync_level: SyncLevel = SyncLevel.DEFAULT
     multipart_threshold: int = 16 * MIB
@@ -34,6 +37,7 @@ class TransferOptions:
     max_concurrency: int = 64
     manifest_upload: bool = True
     memory_budget: int = 128 * MIB
+    multipart_checksums: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.

@@ -117,6 +117,7 @@ class Sender:
                 repeat=self.requests.repeat,
                 gate=self.requests.gate,
                 on_bytes=on_bytes,
+                checksums=self.options.multipart_checksums,
             )
         finally:
             self.moved(-moved, task.name)  # the whole file is counted, or will be sent again

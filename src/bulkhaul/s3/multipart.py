@@ -1,0 +1,186 @@
+"""Large files in parts, resumable across workers and processes.
+
+The upload's id is in a journal before its first part is sent. A successor asks S3 for the parts, compares each with the
+file as it is now, and sends only what is missing. The whole is completed with an explicit list of parts and the
+CRC64NVME of all bytes; where the answer is lost, or says success and means an error, the object itself decides. Nothing
+here aborts an upload: its parts are parked for the next worker until the caller says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bulkhaul.errors import IntegrityFailed, Transient, UploadGone
+from bulkhaul.s3.checksums import combine_crc64nvme, encode_crc64nvme, multipart_etag
+from bulkhaul.s3.engine import Repeat, once
+from bulkhaul.s3.parts import MOST_PARTS, OpenFile, Span, open_file, part_size_for, spans_of
+from bulkhaul.s3.retry import Gate, open_gate
+from bulkhaul.s3.uploading import ObjectRequests, Part, StoredPart, Upload
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class UploadJournal(Protocol):
+    """Where uploads that were begun are remembered across processes."""
+
+    def find(self, key: str, *, size: int, mtime_ns: int, ctime_ns: int) -> tuple[str, int] | None:
+        """Upload id and part size in bytes of an upload begun for this very version of the file."""
+        ...
+
+    def begun(self, key: str, upload_id: str, part_size: int, size: int, mtime_ns: int, ctime_ns: int) -> None:
+        """Note a new upload, durably."""
+        ...
+
+    def gone(self, key: str) -> None:
+        """Note that the key has no upload any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LargeResult:
+    """An object that stands: ETag without quotes, CRC64NVME in base64, and how its parts came there."""
+
+    etag: str
+    crc64nvme: str
+    parts_sent: int
+    parts_adopted: int
+
+
+def upload_large(
+    client: Any,
+    bucket: str,
+    key: str,
+    path: Path,
+    *,
+    size: int,
+    part_size: int,
+    journal: UploadJournal,
+    repeat: Repeat,
+    gate: Gate,
+    on_bytes: Callable[[int], None],
+    threads: int = 4,
+    checksums: bool = True,
+) -> LargeResult:
+    """Bring the file at `path`, of `size` bytes, under `key`, and return when S3 has proven that it is whole.
+
+    `part_size` in bytes grows where S3's limits ask for it. `on_bytes` is called from the calling thread with the bytes
+    of each part that is there, and with their negative sum when they have to be sent anew. `checksums` false is the
+    mode for a server that knows no CRC64NVME.
+
+    Raises:
+        SourceChanged: the file was written to on the way.
+        OSError: the file cannot be read.
+        ObjectRefused: it is larger than S3 takes.
+        S3Error: what no repetition cured; the parts that are there stay for the next attempt.
+        Stopped, ClaimLost: from `gate`; likewise.
+    """
+    part_size = part_size_for(size, part_size, thing=path)
+    requests = ObjectRequests(client, bucket, key, repeat, gate, checksums)
+    with open_file(path, size=size) as file:
+        try:
+            return _upload(requests, file, part_size, journal, on_bytes, threads)
+        except UploadGone:
+            journal.gone(key)
+        return _upload(requests, file, part_size, journal, on_bytes, threads)
+
+
+def abort_upload(client: Any, bucket: str, key: str, upload_id: str, *, repeat: Repeat = once) -> None:
+    """Give up an upload with all its parts; only the newest generation of the job may. One that is gone is fine.
+
+    Raises:
+        S3Error: it still stands, and its parts cost money.
+    """
+    requests = ObjectRequests(client, bucket, key, repeat, open_gate, checksums=False)
+    try:
+        requests.make("abort_multipart_upload", UploadId=upload_id)
+    except UploadGone:
+        return
+
+
+def _upload(
+    requests: ObjectRequests,
+    file: OpenFile,
+    part_size: int,
+    journal: UploadJournal,
+    on_bytes: Callable[[int], None],
+    threads: int,
+) -> LargeResult:
+    upload, part_size, stored = _found_or_begun(requests, file, part_size, journal)
+    # What is missing goes first: a worker that is stopped soon leaves parts behind, not comparisons.
+    spans = sorted(spans_of(file.size, part_size), key=lambda span: (span.number in stored, span.number))
+    parts = _bring_all(upload, [(span, stored.get(span.number)) for span in spans], threads, on_bytes)
+    file.check_unchanged()
+    crc = 0
+    for part in parts:
+        crc = combine_crc64nvme(crc, part.crc, second_bytes=part.span.length)
+    try:
+        etag = _complete(upload, parts, crc)
+    except UploadGone:
+        on_bytes(-file.size)
+        raise
+    journal.gone(requests.key)
+    adopted = sum(part.adopted for part in parts)
+    return LargeResult(etag, encode_crc64nvme(crc), len(parts) - adopted, adopted)
+
+
+def _found_or_begun(
+    requests: ObjectRequests, file: OpenFile, part_size: int, journal: UploadJournal
+) -> tuple[Upload, int, dict[int, StoredPart]]:
+    """The upload to go on with, its part size, and the parts that S3 has of it."""
+    found = journal.find(requests.key, size=file.size, mtime_ns=file.mtime_ns, ctime_ns=file.ctime_ns)
+    if found is not None and file.size <= found[1] * MOST_PARTS:
+        upload = Upload(requests, found[0], file)
+        return upload, found[1], upload.stored_parts()
+    upload = Upload(requests, requests.create(), file)
+    journal.begun(requests.key, upload.upload_id, part_size, file.size, file.mtime_ns, file.ctime_ns)
+    return upload, part_size, {}
+
+
+def _bring_all(
+    upload: Upload, work: list[tuple[Span, StoredPart | None]], threads: int, on_bytes: Callable[[int], None]
+) -> list[Part]:
+    """Each part of `work` in S3, in the order of their numbers; after a fault the requests under way still end."""
+    parts: list[Part] = []
+    with ThreadPoolExecutor(threads, thread_name_prefix="part") as pool:
+        futures = [pool.submit(upload.bring, span, stored) for span, stored in work]
+        try:
+            for future in as_completed(futures):
+                parts.append(future.result())
+                on_bytes(parts[-1].span.length)
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, UploadGone):
+                on_bytes(-sum(part.span.length for part in parts))
+            raise
+    return sorted(parts, key=lambda part: part.span.number)
+
+
+def _complete(upload: Upload, parts: list[Part], crc: int) -> str:
+    """Put the parts together and return the ETag of an object that is proven to hold what was read."""
+    size = upload.file.size
+    etag = _expected_etag(parts)
+    try:
+        whole = upload.complete(parts, crc)
+    except (Transient, UploadGone):
+        # The answer was lost, or an earlier attempt whose answer was lost has used the upload up: the object decides.
+        found = upload.requests.head()
+        if found is None or not found.proves(size=size, crc=crc, etag=etag):
+            raise
+        return found.etag
+    if not whole.proves(size=size, crc=crc, etag=etag):
+        asked = upload.requests.head()
+        if asked is None or not asked.proves(size=size, crc=crc, etag=etag):
+            reason = "S3 does not prove that the whole object is what was sent"
+            raise IntegrityFailed(upload.requests.thing, reason, "see what `bulkhaul check` says of the server")
+        whole = asked
+    return whole.etag
+
+
+def _expected_etag(parts: list[Part]) -> str | None:
+    etags = [part.etag for part in parts]
+    return multipart_etag(etags) if all(map(_MD5.fullmatch, etags)) else None

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bulkhaul.transfer.pacing import Pacing, SharedPacing
+
+
+def drive(pacing: Pacing, rate: Callable[[int], float], *, seconds: float, now: float = 0.0) -> float:
+    """Run a simulated server that gives `rate(limit)` requests a second; returns the time at the end."""
+    end = now + seconds
+    while now < end:
+        step = 1 / rate(pacing.limit)
+        now += step
+        pacing.finished(now, seconds=pacing.limit * step, nbytes=16_384)
+    return now
+
+
+def test_the_limit_grows_while_that_gains() -> None:
+    pacing = Pacing(most=64)
+    drive(pacing, lambda limit: 25.0 * limit, seconds=20)  # a long way: each request takes 40 ms
+    assert pacing.limit == 64
+
+
+def test_the_limit_stays_where_more_does_not_help() -> None:
+    pacing = Pacing(most=256)
+    seen = set()
+    now = 0.0
+    for _ in range(60):
+        now = drive(pacing, lambda limit: min(100.0 * limit, 1_000.0), seconds=1, now=now)
+        seen.add(pacing.limit)
+    assert max(seen) <= 27, "it ran on beyond the knee at 10"
+    assert min(seen) >= 8
+
+
+def test_a_throttled_answer_lowers_the_limit_a_little_and_once_a_round_trip() -> None:
+    pacing = Pacing(most=64, limit=40)
+    for _ in range(40):  # all that were in flight are refused together
+        pacing.throttled(100.0)
+    assert pacing.limit == 32
+    pacing.throttled(101.0)
+    assert pacing.limit == 25
+
+
+def test_after_throttling_the_limit_holds_its_plateau_and_tries_again_later() -> None:
+    pacing = Pacing(most=64, limit=40)
+    pacing.throttled(0.0)
+    now = drive(pacing, lambda limit: 25.0 * limit, seconds=55)
+    assert pacing.limit == 32
+    drive(pacing, lambda limit: 25.0 * limit, seconds=30, now=now)
+    assert pacing.limit > 32
+
+
+def test_one_request_is_always_allowed() -> None:
+    pacing = Pacing(most=4)
+    assert pacing.limit == 4
+    for second in range(50):
+        pacing.throttled(float(second))
+    assert pacing.limit == 1
+
+
+def test_a_shared_pacing_times_requests_with_its_clock() -> None:
+    times = iter(float(number) for number in range(1_000))
+    shared = SharedPacing(Pacing(most=64), clock=lambda: next(times))
+    assert [shared.timed(lambda: "answer", nbytes=1) for _ in range(16)] == ["answer"] * 16
+    assert shared.limit() == 12
+    shared.throttled()
+    assert shared.limit() == 9
