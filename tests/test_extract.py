@@ -338,7 +338,7 @@ def test_results_without_datasets_are_an_error_and_nothing_is_written(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("target", "reason"), [("", "not set"), ("bucket/prefix", "not a target"), ("s3://bkt/ü\n", "control character")]
+    ("target", "reason"), [("bucket/prefix", "not a target"), ("s3://bkt/ü\n", "control character")]
 )
 def test_a_target_that_is_none_is_a_usage_error(tmp_path, results, target, reason):
     make_folders(results, "a")
@@ -432,3 +432,11 @@ def test_a_full_disk_leaves_whole_jobs_and_a_rerun_adds_the_others(tmp_path, res
 
     assert (len(report.created), list(report.kept)) == (60 - len(written), written)
     assert [path.name for path in small_disk.glob("out/**/.*.tmp")] == []
+
+
+def test_without_a_target_the_job_files_have_the_older_scripts_three_lines(tmp_path, results, caplog):
+    make_folders(results, "a")
+    report = extract_joblist(results, output=tmp_path / "jobs", joblists=tmp_path, layout=folders(), target=None)
+    assert report.created == ("a",)
+    assert (tmp_path / "jobs" / "a.txt").read_text() == f"todo\n{results.resolve() / 'a'}\n---\n"
+    assert "no target is set" in caplog.text

@@ -190,8 +190,11 @@ def _give_back(claim: Claim, error: BulkhaulError) -> None:
 
 def _fitted(options: TransferOptions, features: Features | None) -> TransferOptions:
     """The options in the mode that the bucket's server allows."""
-    whole_checksums = features is None or features.multipart_checksum
-    return replace(options, multipart_checksums=whole_checksums)
+    if features is None:
+        return options
+    return replace(
+        options, multipart_checksums=features.multipart_checksum, listing_in_order=features.lists_in_byte_order
+    )
 
 
 def _warn_of_fixed_keys(claim: Claim, connection: Connection, work: Work) -> None:

@@ -15,6 +15,7 @@ from bulkhaul.joblist.job import JobView, Status
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.preflight import Connect
+from bulkhaul.slurm.environment import current_share
 from bulkhaul.transfer.dataset import SyncLevel, audit_dataset
 
 _LOGGED = 5
@@ -55,7 +56,8 @@ def verify_joblist(
     """Audit each job in `success`; with `reset` those that fail go back to `todo`.
 
     A job that could not be checked (no credentials, unreadable manifest) is told and never reset. The exit code is 3
-    when a job does not agree with S3, else that of what kept a job from being checked.
+    when a job does not agree with S3, else that of what kept a job from being checked. Inside a SLURM array each task
+    audits its share of the jobs.
 
     Raises:
         UsageError: the folder is missing.
@@ -64,6 +66,10 @@ def verify_joblist(
     audit = _Audit(Joblist(folder), connect, target_of, sync_level, gate)
     finished = [view for view in audit.joblist.scan() if view.status is Status.SUCCESS]
     say(Message(Mark.INFO, f"Found {len(finished)} finished job(s)."))
+    share = current_share()
+    if share.count > 1:
+        finished = finished[share.index :: share.count]
+        say(Message(Mark.INFO, f"Share {share.index + 1} of {share.count}: {len(finished)} job(s)."))
     report = AuditReport()
     codes = []
     for view in finished:

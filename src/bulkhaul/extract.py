@@ -7,6 +7,7 @@ touched, so the step can be run again at any time: after a full disk, or when th
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from bulkhaul.sources.discovery import Discovery, Skipped, check_results_folder,
 from bulkhaul.sources.layouts import Dataset, Layout
 
 _NAMED = 20
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class _Planned:
 
     name: str
     source: Path
-    target: str
+    target: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def extract_joblist(
     output: Path | None,
     joblists: Path,
     layout: Layout,
-    target: str,
+    target: str | None,
     dry_run: bool = False,
     verbosity: int = 1,
     say: Say = silent,
@@ -87,14 +91,15 @@ def extract_joblist(
     """Write a job file for each dataset of `results`, below `target`, into `output`; existing jobs are not touched.
 
     Without `output` the joblist is `joblists/<source>`, or `joblists/<results folder>` when there is no single source.
-    `verbosity` is only told. A dry run writes nothing.
+    Without `target` the job files name none and the later steps take the settings' one. `verbosity` is only told. A dry
+    run writes nothing.
 
     Raises:
         SourceError: the results cannot be read, match nothing, or clash with each other or with the joblist.
-        UsageError: no target, or an output that cannot be a joblist.
+        UsageError: a target that is none, or an output that cannot be a joblist.
         StorageError: the output cannot be written; the jobs written so far are whole, and a rerun adds the others.
     """
-    location = _parse_target(target)
+    location = S3Location.parse(target) if target else None
     root = check_results_folder(results)
     say(Message(Mark.INFO, f"Valid input path: {root}"))
     discovery = find_datasets(layout, root)
@@ -114,12 +119,6 @@ def extract_joblist(
     return ExtractReport(folder, created, kept, work.vanished, discovery.skipped, dry_run)
 
 
-def _parse_target(target: str) -> S3Location:
-    if not target:
-        raise UsageError("target", "it is not set", "give --target s3://bucket/prefix, or `target` in the settings")
-    return S3Location.parse(target)
-
-
 def _default_name(discovery: Discovery) -> str:
     sources = {dataset.fields.get("source", "") for dataset in discovery.datasets}
     return (sources.pop() if len(sources) == 1 else "") or discovery.results.name
@@ -135,7 +134,7 @@ def _output_folder(output: Path, root: Path) -> Path:
     return folder
 
 
-def _compare(discovery: Discovery, folder: Path, location: S3Location) -> _Extraction:
+def _compare(discovery: Discovery, folder: Path, location: S3Location | None) -> _Extraction:
     planned = tuple(_planned(dataset, location) for dataset in discovery.datasets)
     existing: dict[str, JobView] = {}
     if folder.is_dir():
@@ -146,15 +145,15 @@ def _compare(discovery: Discovery, folder: Path, location: S3Location) -> _Extra
     return _Extraction(folder, discovery, planned, existing)
 
 
-def _planned(dataset: Dataset, location: S3Location) -> _Planned:
+def _planned(dataset: Dataset, location: S3Location | None) -> _Planned:
     problem = name_problem(dataset.name)
     if problem is not None:
         raise SourceError(dataset.path, f"its job name {dataset.name!r} cannot be used: {problem}", "rename the folder")
-    key = location.key(dataset.key)
+    key = location.key(dataset.key) if location else dataset.key
     problem = key_problem(key)
     if problem is not None:
         raise SourceError(dataset.path, f"its key {key!r} cannot be used: {problem}", "rename the folder")
-    return _Planned(dataset.name, dataset.path, str(S3Location(location.bucket, key)))
+    return _Planned(dataset.name, dataset.path, str(S3Location(location.bucket, key)) if location else None)
 
 
 def _refuse_other_sources(planned: Iterable[_Planned], existing: Mapping[str, JobView]) -> None:
@@ -169,7 +168,9 @@ def _refuse_other_sources(planned: Iterable[_Planned], existing: Mapping[str, Jo
 
 
 def _refuse_clashing_targets(planned: Iterable[_Planned], existing: Mapping[str, JobView]) -> None:
-    keyed: list[tuple[str, tuple[object, bool]]] = [(job.target, (job.source, True)) for job in planned]
+    keyed: list[tuple[str, tuple[object, bool]]] = [
+        (job.target, (job.source, True)) for job in planned if job.target
+    ]
     names = {job.name for job in planned}
     for name, there in existing.items():
         if there.target and name not in names:
@@ -239,7 +240,7 @@ def _warnings(work: _Extraction) -> Iterator[Message]:
 
 
 def _differs(job: _Planned, there: JobView) -> bool:
-    return bool(there.target) and there.target != job.target
+    return bool(there.target) and bool(job.target) and there.target != job.target
 
 
 def _announce_jobs(work: _Extraction, say: Say) -> tuple[str, ...]:
@@ -257,4 +258,7 @@ def _write_jobs(work: _Extraction, say: Say) -> tuple[str, ...]:
             created.append(job.name)
             say(Message(Mark.INFO, f"Created job: {job.name}.txt", detail=2))
     say(Message(Mark.INFO, f"Created {len(created)} job(s)."))
+    if any(job.target is None for job in work.missing):
+        # Not among the messages: the users' own command names no target, and its transcript is fixed.
+        _LOG.warning("no target is set; add `target` to bulkhaul.toml before the transfer")
     return tuple(created)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bulkhaul.transfer.dataset import Progress
 
 SECONDS_BETWEEN_LINES = 60.0
+_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (0, "B"))
 
 
 class ProgressLines:
@@ -40,14 +41,22 @@ class ProgressLines:
 
 def progress_line(progress: Progress) -> str:
     """`upload: 12000/48211 files, 18.4/71.0 GB, 300 skipped, 2 failed`; what is zero or not known is left out."""
-    total = None if progress.bytes_total is None else f"{progress.bytes_total / 1e9:.1f}"
+    if not progress.files_done and not progress.bytes_done:
+        return progress.stage
     words = [
         f"{progress.stage}: {_of(str(progress.files_done), progress.files_total)} files",
-        f"{_of(f'{progress.bytes_done / 1e9:.1f}', total)} GB",
+        _amount(progress.bytes_done, progress.bytes_total),
     ]
     words += [f"{progress.skipped} skipped"] if progress.skipped else []
     words += [f"{progress.failed} failed"] if progress.failed else []
     return ", ".join(words)
+
+
+def _amount(done: int, total: int | None) -> str:
+    """Both numbers in the one unit that suits the larger."""
+    size, unit = next((size, unit) for size, unit in _UNITS if max(done, total or 0) >= size)
+    size, digits = (size, 1) if size else (1, 0)
+    return f"{_of(f'{done / size:.{digits}f}', None if total is None else f'{total / size:.{digits}f}')} {unit}"
 
 
 def _of(done: str, total: object) -> str:

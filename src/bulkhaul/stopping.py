@@ -15,7 +15,8 @@ from types import FrameType
 from bulkhaul.errors import Interrupted, Stopped
 
 MARGIN = timedelta(seconds=60)
-"""Time kept before a deadline to end the requests in flight, park parts and give the claim back."""
+"""Time kept before a deadline to end the requests in flight, park parts and give the claim back; a quarter of what is
+left at the start where that is less, so that a short limit is not all margin."""
 
 _NEXT_STEP = "start the worker again to go on"
 
@@ -32,6 +33,8 @@ class StopRequest:
         self.deadline = deadline
         self.first_signal: signal.Signals | None = None
         self._now = now
+        left = self.seconds_left()
+        self._margin = 0.0 if left is None else min(MARGIN.total_seconds(), max(0.0, left / 4))
 
     def seconds_left(self) -> float | None:
         """Seconds until the deadline, negative behind it; None without one."""
@@ -42,14 +45,14 @@ class StopRequest:
 
         Raises:
             Interrupted: after SIGINT.
-            Stopped: after another signal, or with less than `MARGIN` left before the deadline.
+            Stopped: after another signal, or with less than the margin left before the deadline.
         """
         if self.first_signal is signal.SIGINT:
             raise Interrupted("worker", "stopped by Ctrl-C", _NEXT_STEP)
         if self.first_signal is not None:
             raise Stopped("worker", f"stopped by {self.first_signal.name}", _NEXT_STEP)
         left = self.seconds_left()
-        if left is not None and left < MARGIN.total_seconds():
+        if left is not None and left <= self._margin:
             raise Stopped("worker", "time limit is near", _NEXT_STEP)
 
     @contextmanager

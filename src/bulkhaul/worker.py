@@ -6,7 +6,7 @@ that others cannot judge. What becomes of a single claim is decided in `attempt`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.preflight import Connect, Preflight
 from bulkhaul.s3.location import S3Location
 from bulkhaul.slurm import environment as slurm
+from bulkhaul.slurm.client import SlurmError
 from bulkhaul.slurm.query import TaskStates, requeue
 from bulkhaul.stopping import StopRequest
 from bulkhaul.transfer.dataset import TransferOptions
@@ -81,8 +82,7 @@ def transfer_joblist(
         report.exit_code = _exit_code(report)
         _say_end(report, say)
         if task is not None and _goes_on_later(report, stop, task):
-            # Last of all: SLURM answers a requeue with SIGTERM at once.
-            report.requeued = requeue(task)
+            report.requeued = _requeued(task, say)
     return report
 
 
@@ -98,14 +98,22 @@ def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> N
         report.in_doubt = session.jobs_in_doubt()
 
 
-def _open_locations(views: Iterable[JobView], target_of: TargetOf) -> Iterator[S3Location]:
-    """Where the jobs that are not settled go; one without a usable target is judged when it is claimed."""
+def _open_locations(views: Iterable[JobView], target_of: TargetOf) -> list[S3Location]:
+    """Where the jobs that are not settled go; one without a usable target is judged when it is claimed.
+
+    Raises:
+        UsageError: none of them has one, so it is the settings that lack it.
+    """
+    locations, unusable = [], []
     for view in views:
         if view.status in (Status.TODO, Status.ONGOING) and view.source is not None:
             try:
-                yield location_of(view.target, view.source, target_of)
-            except UsageError:
-                continue
+                locations.append(location_of(view.target, view.source, target_of))
+            except UsageError as error:
+                unusable.append(error)
+    if unusable and not locations:
+        raise unusable[0]
+    return locations
 
 
 def _judge_of_owners() -> Callable[[Owner], bool]:
@@ -141,6 +149,16 @@ def _goes_on_later(report: WorkerReport, stop: StopRequest, task: slurm.TaskId) 
         restart_count=task.restart_count,
         progressed=report.bytes_sent > 0 or bool(report.succeeded),
     )
+
+
+def _requeued(task: slurm.TaskId, say: Say) -> bool:
+    """Ask SLURM to run this task again; the last thing a worker does, since SLURM answers with SIGTERM at once."""
+    try:
+        return requeue(task)
+    except SlurmError as error:
+        # The job is given back all the same; another task or the next array goes on with it.
+        say(Message(Mark.WARNING, f"not requeued: {error}"))
+        return False
 
 
 def _say_end(report: WorkerReport, say: Say) -> None:

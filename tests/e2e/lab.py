@@ -1,4 +1,4 @@
-"""A small lab for the end-to-end tests: results in the jump layout, the scripts as a person starts them, real processes."""
+"""A small lab for the end-to-end tests: results in the jump layout, the scripts as a person starts them."""
 
 from __future__ import annotations
 
@@ -93,8 +93,9 @@ class Lab:
     def run(self, script: str, *arguments: object, expect: int = 0, **env: str) -> str:
         """What the script printed; it must end with the exit code `expect`."""
         process = self.start(script, *arguments, **env)
-        output, _ = process.communicate(timeout=100)
-        assert process.returncode == expect, f"{script} ended with {process.returncode}, not {expect}:\n{output}"
+        output, errors = process.communicate(timeout=100)
+        said = f"{output}\n{errors or ''}"
+        assert process.returncode == expect, f"{script} ended with {process.returncode}, not {expect}:\n{said}"
         return output
 
     def extract(self) -> str:
@@ -119,11 +120,7 @@ class Lab:
 
 def make_lab(folder: Path, *, bucket: str, env: Mapping[str, str]) -> Lab:
     """A lab in `folder` with nothing of the test's own settings or credentials but `env`."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "BULKHAUL_", "SLURM"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BULKHAUL_", "SLURM"))}
     return Lab(folder, bucket, {**kept, **SHORT_LEASE, **env})
 
 

@@ -1,4 +1,4 @@
-"""The judge of the end-to-end tests: its own walk, its own listing, every object downloaded. Shares no code with bulkhaul."""
+"""The judge of the end-to-end tests: its own walk and listing, every object downloaded; no code of bulkhaul's."""
 
 from __future__ import annotations
 

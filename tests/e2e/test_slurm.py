@@ -152,7 +152,7 @@ def test_a_task_that_slurm_starts_twice_at_once_ends_well_both_times(
     # What a controller restart does: the same job id, task and restart count a second time, on another node.
     twin = lab.start(
         "04_transfer_plates.py", SLURM_JOB_ID=job, SLURM_ARRAY_JOB_ID=job, SLURM_ARRAY_TASK_ID="0",
-        SLURM_CLUSTER_NAME="testcluster", SLURM_ARRAY_TASK_COUNT="1",
+        SLURM_CLUSTER_NAME="testcluster", SLURM_ARRAY_TASK_COUNT="1", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="",
         SLURM_CONF=slurm_cluster.environment["SLURM_CONF"], **env,
     )  # fmt: skip
     slow_s3.script.clear()

@@ -135,7 +135,7 @@ def test_a_dry_run_writes_nothing_anywhere(lab: Lab) -> None:
     before = tree(lab.folder)
     output = lab.transfer("--dry-run")
     assert "Dry run: enabled" in output
-    assert "22 file(s)" in output
+    assert "would send 23 file(s)" in output
     assert tree(lab.folder) == before
     assert remote_keys(plain_client(lab.env), lab.bucket) == []
 

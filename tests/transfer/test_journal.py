@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,9 @@ def test_a_torn_last_line_is_ignored_and_the_next_generation_appends_behind_it(t
 def test_rubbish_of_a_crashed_node_is_ignored(tmp_path: Path) -> None:
     path = written(tmp_path / "p", A)
     with path.open("ab") as file:
-        file.write(b'\0\0\0\0\n{"name":"x","outcome":3}\n{"upload":{"key":"k"}}\n{"gone":[]}\n{"upload":3}\n')
+        file.write(
+            b'\0\0\0\0\n{"name":"x","outcome":3}\n{"upload":{"key":"k"}}\n{"gone":[]}\n{"upload":{"key":[],"upload_id":[],"part_size":1,"size":1,"mtime_ns":1,"ctime_ns":1}}\n{"upload":3}\n'
+        )
     written(path, replace(A, name="b"))
     assert [record.name for record in read_partial(path)] == ["a", "b"]
 
@@ -71,8 +74,16 @@ def test_a_stretch_of_the_file_has_its_own_records(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="No space left"), Journal(Path("/dev/full")) as journal:
-        journal.append(A)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    journal = Journal(tmp_path / "p")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # what a quota does: no byte more
+    try:
+        with pytest.raises(StorageError, match="File too large"):
+            for number in range(1_000):
+                journal.append(replace(A, name=str(number)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    journal.close()
 
 
 def test_uploads_are_found_by_later_generations_for_the_same_version_only(tmp_path: Path) -> None:
@@ -85,8 +96,23 @@ def test_uploads_are_found_by_later_generations_for_the_same_version_only(tmp_pa
         assert journal.find("p/large", **{**VERSION, "mtime_ns": 8}) is None
         assert journal.find("p/other", **VERSION) is None
         assert [upload.upload_id for upload in journal.parked()] == ["id-1"]
+        journal.gone("p/other")  # it went on with none of that key
+        assert journal.find("p/large", **VERSION) == ("id-1", 16)
         journal.gone("p/large")
     with Journal(tmp_path / "3", earlier=[tmp_path / "1", tmp_path / "2"]) as journal:
+        assert journal.parked() == ()
+
+
+def test_an_older_version_of_a_file_leaves_its_upload_parked(tmp_path: Path) -> None:
+    with Journal(tmp_path / "1") as journal:
+        journal.begun("p/large", "old", 16, **VERSION)
+    with Journal(tmp_path / "2", earlier=[tmp_path / "1"]) as journal:
+        journal.begun("p/large", "new", 16, **{**VERSION, "size": 6})
+        journal.gone("p/large")
+    with Journal(tmp_path / "3", earlier=[tmp_path / "1", tmp_path / "2"]) as journal:
+        (left,) = journal.parked()
+        assert left.upload_id == "old"
+        journal.ended(left)
         assert journal.parked() == ()
 
 

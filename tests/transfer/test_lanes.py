@@ -66,7 +66,7 @@ def test_no_more_work_at_once_than_the_limit_says_also_when_it_moves() -> None:
 
 
 def test_bytes_in_flight_stay_within_the_budget_and_a_giant_goes_alone() -> None:
-    weights = {number: 30 for number in range(40)} | {7: 500}
+    weights = dict.fromkeys(range(40), 30) | {7: 500}
     watch = Watch(weights)
     made = Lane(watch, halt=Halt(), limit=lambda: 8, queue=100, budget=100)
     for number, nbytes in weights.items():

@@ -64,8 +64,11 @@ def test_keys_of_a_later_version_are_ignored() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"[]", b"3", b"{}", b'{"name":1}', b'{"name":"a"}', b'{"name":"a","outcome":"lost"}', b'{"name":"a', b"\0\0"]
-    + [b'{"name":"a","outcome":"sent","size":null}', b'{"name":"a","outcome":"sent","size":"x"}', b"\xff\xfe"],
+    [
+        *(b"", b"[]", b"3", b"{}", b"\0\0", b"\xff\xfe", b'{"name":"a'),
+        *(b'{"name":1}', b'{"name":"a"}', b'{"name":"a","outcome":"lost"}'),
+        *(b'{"name":"a","outcome":"sent","size":null}', b'{"name":"a","outcome":"sent","size":"x"}'),
+    ],
 )
 def test_what_is_no_record_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):

@@ -50,7 +50,7 @@ def extract(
         output=None if output_path is None else output_path.absolute(),
         joblists=settings.joblists,
         layout=dataset_layout(settings),
-        target=settings.target or "",
+        target=settings.target,
         dry_run=dry_run,
         verbosity=verbosity,
         say=speaker(verbosity, as_json=as_json),

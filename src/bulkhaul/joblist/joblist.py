@@ -44,8 +44,10 @@ class Joblist:
         if not create and not folder.is_dir():
             raise UsageError(folder, "there is no such joblist", "check the path, or extract the joblist first")
 
-    def add(self, name: str, *, source: Path, target: str) -> bool:
+    def add(self, name: str, *, source: Path, target: str | None = None) -> bool:
         """Make the job file `name`.txt in status `todo`; False when it was there, untouched.
+
+        Without `target` it is the plain three-line file, and the settings say where it goes.
 
         Raises:
             UsageError: the name or the source cannot stand in a joblist.
@@ -53,7 +55,7 @@ class Joblist:
         """
         if problem := name_problem(name) or source_problem(str(source)):
             raise UsageError(f"{name}: {source}", problem, "rename it")
-        if "\n" in target:
+        if target is not None and "\n" in target:
             raise UsageError(target, "a target is one line", "correct the target")
         path = self.path(name)
         for folder in (self.folder, self._paths.state):
@@ -62,7 +64,8 @@ class Joblist:
         with storage_errors(path):
             if path.exists() or path.is_symlink():
                 return False
-        return create_file(path, render_jobfile(JobFile(str(Status.TODO), str(source), (f"target: {target}",))))
+        headers = () if target is None else (f"target: {target}",)
+        return create_file(path, render_jobfile(JobFile(str(Status.TODO), str(source), headers)))
 
     def names(self) -> list[str]:
         """The names of all jobs, sorted; editors' litter is no job."""

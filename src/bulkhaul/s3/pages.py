@@ -38,7 +38,7 @@ def list_pages(client: Any, bucket: str, prefix: str, *, repeat: Repeat) -> Iter
     while True:
         page = repeat(lambda after=token: _get_page(client, bucket, prefix, after, where))  # type: ignore[misc]
         yield [RemoteObject(one["Key"], int(one["Size"]), one["ETag"].strip('"')) for one in page.get("Contents", ())]
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:
             return
         following = page.get("NextContinuationToken")
         if not following or following == token:
@@ -49,11 +49,15 @@ def list_pages(client: Any, bucket: str, prefix: str, *, repeat: Repeat) -> Iter
 def _get_page(client: Any, bucket: str, prefix: str, token: str | None, where: str) -> Any:
     # botocore asks for `encoding-type=url` by itself and decodes the keys, so newlines and the like survive the XML.
     after = {} if token is None else {"ContinuationToken": token}
-    with s3_errors(where):
-        try:
-            return client.list_objects_v2(Bucket=bucket, Prefix=prefix, **after)
-        except ResponseParserError as error:
-            raise Transient(where, f"the answer is no listing: {error}", "check the endpoint and the proxy") from error
+    try:
+        with s3_errors(where):
+            page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **after)
+    except ResponseParserError:
+        page = {}
+    # botocore takes an empty body, or a proxy's page, for a listing of nothing.
+    if "IsTruncated" not in page:
+        raise Transient(where, "the answer is no listing", "check the endpoint and the proxy")
+    return page
 
 
 def _parse_objects(response_dict: Any, customized_response_dict: Any, **_event: Any) -> None:

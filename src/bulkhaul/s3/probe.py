@@ -1,7 +1,8 @@
 """What the server really does, tried out below the target: nothing is believed and nothing is downgraded in silence.
 
-The probe writes `<prefix>/.bulkhaul-probe-<token>` and begins one multipart upload of the same key; both are removed,
-or named where the removal is refused. What a transfer cannot do without is an error, the rest is a stated mode.
+The probe writes three objects whose keys begin with `<prefix>/.bulkhaul-probe-<token>` and begins one multipart upload;
+all are removed, or named where the removal is refused. What a transfer cannot do without is an error, the rest is a
+stated mode.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.retry import Gate, open_gate, repeat
+from bulkhaul.s3.retry import Gate, RetryPolicy, open_gate, repeat
 
 _LOG = logging.getLogger(__name__)
 
 PROBE_NAME = ".bulkhaul-probe-"
 """How the names of the probe's objects begin, below a target's prefix."""
+
+# Nothing is at stake yet: who waits for this wants to know soon that the endpoint does not answer.
+_POLICY = RetryPolicy(tries=3, throttle_budget=60.0)
 
 # A server or a policy that does without: other errors are faults and end the probe.
 _LACKS = (AccessDenied, BucketUnusable, ObjectRefused, NoSuchObject)
@@ -45,6 +49,7 @@ class Features:
     part_checksum_enforced: bool = False
     list_parts: bool = False
     list_uploads: bool = False
+    lists_in_byte_order: bool = False
     leftovers: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,6 +78,9 @@ class Features:
             "the server keeps no checksum of a whole multipart object; its ETag proves it": (
                 self.multipart_checksum or not self.multipart
             ),
+            "the server does not list in byte order; each listing is sorted on disk before it is used": (
+                self.lists_in_byte_order
+            ),
             "ListParts is refused; a large file that was cut off is sent from its beginning": (
                 self.list_parts or not self.multipart
             ),
@@ -82,7 +90,7 @@ class Features:
 
 
 def probe(connection: Connection, *, gate: Gate = open_gate) -> Features:
-    """Try the server's features below the connection's location; about ten small requests.
+    """Try the server's features below the connection's location; some twenty small requests.
 
     Raises:
         AccessDenied: no right to list or to write there; it names the right to ask for.
@@ -122,7 +130,7 @@ class _Trial:
         self._body = f"bulkhaul probe {token}\n".encode()
         self._crc = encode_crc64nvme(crc64nvme(self._body))
         self._wrong = encode_crc64nvme(crc64nvme(self._body) ^ 1)
-        self._written = False
+        self._written: list[str] = []
         self._upload_id: str | None = None
 
     def check_listing(self) -> None:
@@ -141,7 +149,7 @@ class _Trial:
 
     def probe_object(self, features: Features) -> Features:
         with _right("s3:PutObject", self._location):
-            self._written = True  # even when the answer is lost
+            self._written.append(self._key)  # even when the answer is lost
             enforced = self._damage_refused("put_object", Key=self._key, Body=self._body)
         self.put()
         try:
@@ -154,6 +162,7 @@ class _Trial:
             conditional_put=self._conditional_put(),
             head=head is not None,
             checksum_stored=head is not None and head.get("ChecksumCRC64NVME") == self._crc,
+            lists_in_byte_order=self._lists_in_byte_order(),
         )
 
     def probe_multipart(self, features: Features) -> Features:
@@ -183,11 +192,14 @@ class _Trial:
             upload = self._upload_id
             if upload and not self._removed("abort_multipart_upload", Key=self._key, UploadId=upload):
                 leftovers.append(f"multipart upload {upload} of {self._name}")
-            if self._written and not self._removed("delete_object", Key=self._key):
-                leftovers.append(self._name)
+            leftovers += [
+                str(S3Location(self._location.bucket, key))
+                for key in dict.fromkeys(self._written)
+                if not self._removed("delete_object", Key=key)
+            ]
 
     def put(self) -> None:
-        self._written = True  # even when the answer is lost
+        self._written.append(self._key)  # even when the answer is lost
         try:
             with _right("s3:PutObject", self._location):
                 self._call("put_object", Key=self._key, Body=self._body, ChecksumCRC64NVME=self._crc)
@@ -222,6 +234,16 @@ class _Trial:
             return error.code in {"PreconditionFailed", "ConditionalRequestConflict"}
         return False
 
+    def _lists_in_byte_order(self) -> bool:
+        # `-` sorts before `/` in S3; servers that keep a folder as a folder list `x/y` where `x` belongs.
+        after, before = f"{self._key}.d/x", f"{self._key}.d-e"
+        for key in (after, before):
+            self._written.append(key)
+            if not self._allowed("put_object", Key=key, Body=b""):
+                return False
+        answer = self._call("list_objects_v2", Prefix=f"{self._key}.d")
+        return [found["Key"] for found in answer.get("Contents", ())] == [before, after]
+
     def _allowed(self, operation: str, **arguments: Any) -> bool:
         try:
             self._call(operation, **arguments)
@@ -245,7 +267,7 @@ class _Trial:
             with s3_errors(thing or self._name):
                 return method(Bucket=self._location.bucket, **arguments)
 
-        return repeat(request, gate=self._gate, source=self._connection.source)
+        return repeat(request, gate=self._gate, source=self._connection.source, policy=_POLICY)
 
 
 @contextmanager

@@ -53,7 +53,8 @@ class Journal:
         self._writing = threading.Lock()
         self._synced = clock()
         self._closed = False
-        self._parked: dict[str, ParkedUpload] = {}
+        self._parked: dict[str, ParkedUpload] = {}  # by upload id: a file that changed leaves an older upload behind
+        self._current: dict[str, ParkedUpload] = {}  # by key: the one that this process goes on with
         for old in (*earlier, path):
             self._recall_uploads(old)
         with storage_errors(path):
@@ -97,25 +98,33 @@ class Journal:
     def find(self, key: str, *, size: int, mtime_ns: int, ctime_ns: int) -> tuple[str, int] | None:
         """Upload id and part size in bytes of an upload begun for this very version of the file."""
         with self._lock:
-            found = self._parked.get(key)
-        if found is None or (found.size, found.mtime_ns, found.ctime_ns) != (size, mtime_ns, ctime_ns):
-            return None
-        return found.upload_id, found.part_size
+            for found in self._parked.values():
+                if (found.key, found.size, found.mtime_ns, found.ctime_ns) == (key, size, mtime_ns, ctime_ns):
+                    self._current[key] = found
+                    return found.upload_id, found.part_size
+        return None
 
     def begun(self, key: str, upload_id: str, part_size: int, size: int, mtime_ns: int, ctime_ns: int) -> None:
         """Note a new upload, durably, before its first part is sent: what is not noted here is never found again."""
         upload = ParkedUpload(key, upload_id, part_size, size, mtime_ns, ctime_ns)
         with self._lock:
-            self._parked[key] = upload
+            self._parked[upload_id] = self._current[key] = upload
             fields = {name: getattr(upload, name) for name in ParkedUpload.__slots__}
             self._pending.append(json.dumps({"upload": fields}, separators=(",", ":")).encode("ascii"))
         self._write(durable=True)
 
     def gone(self, key: str) -> None:
-        """Note that the upload for `key` was completed, aborted or lost."""
+        """Note that the upload with which this process went on for `key` was completed or lost."""
         with self._lock:
-            if self._parked.pop(key, None) is not None:
-                self._pending.append(json.dumps({"gone": key}, separators=(",", ":")).encode("ascii"))
+            upload = self._current.pop(key, None)
+        if upload is not None:
+            self.ended(upload)
+
+    def ended(self, upload: ParkedUpload) -> None:
+        """Note that an upload does not exist any more."""
+        with self._lock:
+            if self._parked.pop(upload.upload_id, None) is not None:
+                self._pending.append(json.dumps({"gone": upload.upload_id}, separators=(",", ":")).encode("ascii"))
 
     def parked(self) -> tuple[ParkedUpload, ...]:
         """The uploads that were begun and not ended."""
@@ -146,7 +155,7 @@ class Journal:
                     self._parked.pop(fields["gone"], None)
                 else:
                     upload = ParkedUpload(**fields["upload"])
-                    self._parked[upload.key] = upload
+                    self._parked[upload.upload_id] = upload
             except (TypeError, KeyError):
                 continue
 

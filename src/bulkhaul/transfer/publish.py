@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bulkhaul.errors import AccessDenied, NoSuchObject, S3Error, UploadGone
+from bulkhaul.errors import AccessDenied, S3Error
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.s3.location import S3Location, key_problem
 from bulkhaul.transfer.manifest import Outcome
@@ -55,12 +55,10 @@ def abort_leftovers(run: Run) -> list[str]:
     for upload in run.journal.parked():
         try:
             run.requests.abort_upload(upload.key, upload.upload_id)
-        except (UploadGone, NoSuchObject):
-            pass
         except S3Error as error:
             notes.append(f"a multipart upload of {upload.key} is left behind: {error.reason}")
             continue
-        run.journal.gone(upload.key)
+        run.journal.ended(upload)
     return notes
 
 

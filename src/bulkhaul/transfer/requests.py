@@ -9,6 +9,7 @@ from typing import TypeVar
 from bulkhaul.errors import AccessDenied, NoSuchObject
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.connection import Connection
+from bulkhaul.s3.multipart import abort_upload
 from bulkhaul.s3.retry import repeat
 from bulkhaul.transfer.terms import Gate
 
@@ -49,16 +50,10 @@ class Requests:
             return None
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """End a multipart upload that nobody will complete.
+        """End a multipart upload that nobody will complete; one that is gone is fine.
 
         Raises:
             S3Error: it stands still, and its parts cost money.
         """
-
-        def abort() -> None:
-            with s3_errors(key):
-                self.connection.client.abort_multipart_upload(
-                    Bucket=self.connection.location.bucket, Key=key, UploadId=upload_id
-                )
-
-        self.repeat(abort)
+        bucket = self.connection.location.bucket
+        abort_upload(self.connection.client, bucket, key, upload_id, repeat=self.repeat)

@@ -52,6 +52,7 @@ class Run:
         self._pacing = SharedPacing(Pacing(options.max_concurrency))
         self.requests = Requests(connection, self._gate_or_halt(gate), self._pacing.throttled)
         self.listings = Listings(self.requests, workspace.scratch)
+        self.listings.sorted = not options.listing_in_order
         self.journal = Journal(workspace.partial, earlier=workspace.earlier)
         self._sender = self.sender(source, self.location.key)
         self._small: Lane[Upload | Compare] = Lane(

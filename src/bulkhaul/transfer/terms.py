@@ -28,7 +28,9 @@ class SyncLevel(StrEnum):
 class TransferOptions:
     """How to transfer; sizes in bytes. `memory_budget` bounds the bytes of small files in flight.
 
-    `multipart_checksums` false is the mode for a server that keeps no CRC64NVME of a whole multipart object.
+    `multipart_checksums` false is the mode for a server that keeps no CRC64NVME of a whole multipart object,
+    `listing_in_order` false for one that does not list in byte order: a plan made while such a listing streams would
+    send what is there before the break is seen.
     """
 
     sync_level: SyncLevel = SyncLevel.DEFAULT
@@ -38,6 +40,7 @@ class TransferOptions:
     manifest_upload: bool = True
     memory_budget: int = 128 * MIB
     multipart_checksums: bool = True
+    listing_in_order: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
