@@ -95,9 +95,7 @@ def attempt(claim: Claim, work: Work) -> Outcome:
     except ClaimLost as error:
         work.say(Message(Mark.WARNING, str(error)))
         return Outcome.LOST
-    except StorageError:
-        raise
-    except _FAULTS_OF_ALL as error:
+    except (*_FAULTS_OF_ALL, StorageError) as error:
         if isinstance(error, AccessDenied) and _denied_here_alone(claim, work):
             return _fail(claim, str(error), work)
         _give_back(claim, error)
@@ -127,7 +125,9 @@ def workspace_of(joblist: Joblist, name: str, generation: int) -> Workspace:
 
 
 def _transfer(claim: Claim, work: Work) -> TransferReport:
-    connection = work.preflight.connect(location_of(claim.target, claim.source, work.target_of))
+    location = location_of(claim.target, claim.source, work.target_of)
+    work.preflight.check([location])  # a bucket that no job of the sample had
+    connection = work.preflight.connect(location)
     _warn_of_fixed_keys(claim, connection, work)
     work.say(Message(Mark.INFO, f"Uploading files from '{claim.source}' to S3..."))
     lines = ProgressLines()

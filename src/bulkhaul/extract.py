@@ -168,9 +168,7 @@ def _refuse_other_sources(planned: Iterable[_Planned], existing: Mapping[str, Jo
 
 
 def _refuse_clashing_targets(planned: Iterable[_Planned], existing: Mapping[str, JobView]) -> None:
-    keyed: list[tuple[str, tuple[object, bool]]] = [
-        (job.target, (job.source, True)) for job in planned if job.target
-    ]
+    keyed: list[tuple[str, tuple[object, bool]]] = [(job.target, (job.source, True)) for job in planned if job.target]
     names = {job.name for job in planned}
     for name, there in existing.items():
         if there.target and name not in names:

@@ -6,9 +6,10 @@ that others cannot judge. What becomes of a single claim is decided in `attempt`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from bulkhaul.attempt import Outcome, ShowProgress, TargetOf, Work, attempt, location_of
@@ -19,12 +20,14 @@ from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.liveness import process_gone, this_owner
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.preflight import Connect, Preflight
-from bulkhaul.s3.location import S3Location
 from bulkhaul.slurm import environment as slurm
 from bulkhaul.slurm.client import SlurmError
 from bulkhaul.slurm.query import TaskStates, requeue
 from bulkhaul.stopping import StopRequest
 from bulkhaul.transfer.dataset import TransferOptions
+
+_SAMPLE = 256
+"""So many open jobs are looked at for their buckets: hardly any joblist has more than one, and 200 workers start."""
 
 
 @dataclass(slots=True)
@@ -67,13 +70,15 @@ def transfer_joblist(
         StorageError: the joblist cannot be read.
     """
     joblist = Joblist(folder, lease_ttl=lease.ttl, heartbeat=lease.heartbeat)
-    say(Message(Mark.INFO, f"Found {len(joblist.names())} job file(s) in '{folder}'."))
+    names = joblist.names()
+    say(Message(Mark.INFO, f"Found {len(names)} job file(s) in '{folder}'."))
     task = slurm.current_task()
     stop = StopRequest(deadline=deadline or (slurm.deadline(task) if task else None))
     work = Work(joblist, Preflight(joblist, connect, say), target_of, options, stop, say, show)
     report = WorkerReport()
     with stop.listening():
         try:
+            _check_targets(names, work)
             _claim_all(work, report, task)
         except BulkhaulError as error:
             report.stopped = error
@@ -88,7 +93,6 @@ def transfer_joblist(
 
 def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> None:
     work.say(Message(Mark.INFO, "Scanning for 'todo' status..."))
-    work.preflight.check(_open_locations(work.joblist.scan(), work.target_of))
     session = work.joblist.session(
         this_owner(_as_slurm_task(task)), offset=slurm.current_share().offset, owner_gone=_judge_of_owners()
     )
@@ -98,22 +102,29 @@ def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> N
         report.in_doubt = session.jobs_in_doubt()
 
 
-def _open_locations(views: Iterable[JobView], target_of: TargetOf) -> list[S3Location]:
-    """Where the jobs that are not settled go; one without a usable target is judged when it is claimed.
+def _check_targets(names: Sequence[str], work: Work) -> None:
+    """Make sure of the buckets of the open jobs before any is claimed; of a long joblist, those near our own share.
 
     Raises:
-        UsageError: none of them has one, so it is the settings that lack it.
+        UsageError: no open job has a usable target, so it is the settings that lack it.
+        S3Error: a bucket cannot be used.
     """
+    start = int(slurm.current_share().offset * len(names))
+    views = (work.joblist.read(name) for name in (*names[start:], *names[:start]))
     locations, unusable = [], []
-    for view in views:
-        if view.status in (Status.TODO, Status.ONGOING) and view.source is not None:
-            try:
-                locations.append(location_of(view.target, view.source, target_of))
-            except UsageError as error:
-                unusable.append(error)
+    for view in islice(filter(_is_open, views), _SAMPLE):
+        assert view.source is not None  # only a job file that can be read is open
+        try:
+            locations.append(location_of(view.target, view.source, work.target_of))
+        except UsageError as error:
+            unusable.append(error)
     if unusable and not locations:
         raise unusable[0]
-    return locations
+    work.preflight.check(locations)
+
+
+def _is_open(view: JobView) -> bool:
+    return view.status in (Status.TODO, Status.ONGOING)
 
 
 def _judge_of_owners() -> Callable[[Owner], bool]:

@@ -124,7 +124,7 @@ def make_lab(folder: Path, *, bucket: str, env: Mapping[str, str]) -> Lab:
     return Lab(folder, bucket, {**kept, **SHORT_LEASE, **env})
 
 
-def wait_until(seen: Callable[[], bool], *, seconds: float = 30.0, what: str) -> None:
+def wait_until(seen: Callable[[], bool], *, seconds: float = 60.0, what: str) -> None:
     """Poll until `seen`; fail by name when it does not come."""
     end = time.monotonic() + seconds
     while not seen():

@@ -26,16 +26,16 @@ def nobody_gone(_owner: Owner) -> bool:
 
 def occupy(mark: Path, scratch: Path, owner: Owner) -> None:
     """Mark the job as mine; it is a violation if a living process has done so."""
+    me = f"{owner.pid} {owner.pid_start}"
     try:
-        fd = os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        # A link to nowhere: made with its content in one step, so a kill leaves no mark without a name.
+        mark.symlink_to(me)
     except FileExistsError:
-        pid, start = mark.read_text().split()
-        if Path(f"/proc/{pid}").exists() and not gone(int(pid), int(start), owner):
+        pid, start = map(int, str(mark.readlink()).split())
+        if not gone(pid, start, owner):
             (scratch / f"violation.{mark.name}.{pid}.{os.getpid()}").touch()
         mark.unlink()
-        fd = os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    os.write(fd, f"{owner.pid} {owner.pid_start}".encode())
-    os.close(fd)
+        mark.symlink_to(me)
 
 
 def gone(pid: int, start: int, owner: Owner) -> bool:

@@ -179,11 +179,11 @@ def test_tokens_that_end_every_two_seconds_are_renewed_on_the_way(scene: Scene) 
 def test_kill_9_in_the_middle_then_only_what_is_missing_is_sent(scene: Scene) -> None:
     files = small_files(500) | {"large.bin": BODY, "z.zarr/0": b"0", "z.zarr/zarr.json": b"{}"}
     write_tree(scene.rig.source, files)
-    # The third part hangs, so the kill meets an upload whose first parts are there.
+    # One part hangs, so the kill meets an upload whose other parts are there.
     scene.front.script.plan("UploadPart", scene.front.script.hang(60, then_serve=False), times=1)
     child = start_child(scene)
     try:
-        wait_until(lambda: scene.counts()["PutObject"] > 200 and scene.counts()["UploadPart"] >= 2)
+        wait_until(lambda: scene.counts()["PutObject"] > 200 and scene.counts()["UploadPart"] >= 3)
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -199,7 +199,7 @@ def test_kill_9_in_the_middle_then_only_what_is_missing_is_sent(scene: Scene) ->
     assert report.ok, report
     scene.assert_arrived()
     after = scene.counts()
-    assert after["UploadPart"] == 4 - before["UploadPart"], "a part that was there was sent again"
+    assert after["UploadPart"] == 1, "a part that was there was sent again"
     assert after["CreateMultipartUpload"] == 0
     sent_again = set(standing) & {entry.key for entry in scene.front.log.entries if entry.operation == "PutObject"}
     assert sent_again == set(), "they were there: compared, not sent"

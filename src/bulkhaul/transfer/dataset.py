@@ -18,10 +18,11 @@ from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.listings import Listings
 from bulkhaul.transfer.manifest import Outcome, Record, write_manifest
 from bulkhaul.transfer.plan import Decision, plan
+from bulkhaul.transfer.planner import Findings
 from bulkhaul.transfer.publish import abort_leftovers, put_manifest
 from bulkhaul.transfer.requests import Requests
 from bulkhaul.transfer.run import Run
-from bulkhaul.transfer.stages import Findings, Records, send_chunks, send_metadata
+from bulkhaul.transfer.stages import Records, send_chunks, send_metadata
 from bulkhaul.transfer.terms import (
     Gate,
     Progress,

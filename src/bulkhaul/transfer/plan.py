@@ -159,7 +159,7 @@ def _trusted(file: LocalFile, remote: RemoteObject) -> Record:
 def listed_order(location: S3Location) -> Callable[[RemoteObject], bytes]:
     """The order of a listing of `location`, as bytes of the names below it, to compare with those of the tree."""
     cut = len(location.listing_prefix)
-    return lambda remote: remote.key[cut:].encode()
+    return lambda remote: remote.key[cut:].encode("utf-8", "surrogatepass")
 
 
 class Cursor(Generic[T]):

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bulkhaul.s3.connection import Connection
+from bulkhaul.transfer.backlog import Backlog
 from bulkhaul.transfer.journal import Journal
 from bulkhaul.transfer.lanes import Halt, Lane
 from bulkhaul.transfer.listings import Listings
@@ -82,6 +83,10 @@ class Run:
     def spool(self) -> Spool:
         """A new scratch file that lives as long as this run."""
         return self._spools.enter_context(closing(Spool(self.workspace.scratch)))
+
+    def backlog(self) -> Backlog:
+        """A new queue on disk that lives as long as this run."""
+        return self._spools.enter_context(closing(Backlog(self.workspace.scratch)))
 
     def sender(self, source: Path, key_of: Callable[[str], str]) -> Sender:
         """A sender of files of `source` under keys of one's own choice, within this run's limits."""

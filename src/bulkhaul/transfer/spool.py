@@ -62,29 +62,29 @@ class DeferredMetadata:
     def add(self, task: Upload | Compare) -> None:
         """Keep a metadata file for later."""
         # Deepest first; within one depth any order will do.
-        self._spool.write(b"%08d" % (10**8 - 1 - depth(task.name)) + _encode_task(task))
+        self._spool.write(b"%08d" % (10**8 - 1 - depth(task.name)) + encode_task(task))
 
     def tasks(self) -> Iterator[tuple[int, Upload | Compare]]:
         """Yield each file with its depth, deepest first."""
         for line in sorted_lines(self._spool.lines(), folder=self._folder):
-            task = _decode_task(line[8:])
+            task = decode_task(line[8:])
             yield depth(task.name), task
 
 
-def _encode_task(task: Upload | Compare) -> bytes:
-    fields: dict[str, Any] = {"file": astuple(task.file)}
+def encode_task(task: Upload | Compare) -> bytes:
+    """The task as one line without its newline."""
+    fields: list[Any] = [astuple(task.file)]
     if isinstance(task, Compare):
-        fields["remote"] = astuple(task.remote)
-        fields["record"] = encode(task.record).decode("ascii") if task.record else None
+        fields += [astuple(task.remote), encode(task.record).decode("ascii") if task.record else None]
     else:
-        fields["reason"] = task.reason
+        fields.append(task.reason)
     return json.dumps(fields).encode("ascii")
 
 
-def _decode_task(line: bytes) -> Upload | Compare:
-    fields = json.loads(line)
-    file = LocalFile(*fields["file"])
-    if "reason" in fields:
-        return Upload(file, fields["reason"])
-    record = fields["record"]
-    return Compare(file, RemoteObject(*fields["remote"]), decode(record.encode("ascii")) if record else None)
+def decode_task(line: bytes) -> Upload | Compare:
+    """The task of a line."""
+    file, *rest = json.loads(line)
+    if len(rest) == 1:
+        return Upload(LocalFile(*file), rest[0])
+    remote, record = rest
+    return Compare(LocalFile(*file), RemoteObject(*remote), decode(record.encode("ascii")) if record else None)

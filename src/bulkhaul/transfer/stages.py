@@ -9,38 +9,24 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter, itemgetter
 
 from bulkhaul.errors import ListingOutOfOrder, SourceError
-from bulkhaul.sources.tree import walk
-from bulkhaul.transfer.journal import earlier_records, read_partial, sorted_records
-from bulkhaul.transfer.manifest import Outcome, Record, failed
-from bulkhaul.transfer.plan import Compare, Decision, Extra, Leave, Skip, Upload, plan
+from bulkhaul.transfer.journal import read_partial, sorted_records
+from bulkhaul.transfer.manifest import Record, failed
+from bulkhaul.transfer.planner import Findings, Planner
 from bulkhaul.transfer.run import Run
-from bulkhaul.transfer.spool import DeferredMetadata, Spool
+from bulkhaul.transfer.spool import DeferredMetadata
 from bulkhaul.transfer.verify import verify
-from bulkhaul.transfer.zarr import StandingMetadata, Withheld, is_metadata
+from bulkhaul.transfer.zarr import Withheld
 
 _LOG = logging.getLogger(__name__)
-_GATE_EVERY = 256  # decisions
-_NAMED = 5  # extra objects that are named
 
 Records = Callable[[], Iterator[Record]]
 """The records of a stage by name, each time from the start."""
-
-
-@dataclass(slots=True)
-class Findings:
-    """What a plan found beside the files: objects without a source, entries left out by policy, notes."""
-
-    extra: int = 0
-    first_extra: list[str] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,56 +94,17 @@ def send_metadata(run: Run, planned: Planned) -> Records:
 
 def _plan_and_send(run: Run) -> Planned:
     start = run.journal.flush()
-    findings = Findings()
-    settled, metadata = run.spool(), DeferredMetadata(run.spool(), folder=run.workspace.scratch)
     run.tally.enter("plan")
-    standing = StandingMetadata()
-    for number, decision in enumerate(_decisions(run, findings)):
-        if number == 0:
-            run.tally.enter("upload")
-        if number % _GATE_EVERY == 0:  # a plan that sends nothing asks for nothing
-            run.requests.gate()
-        if isinstance(decision, Upload | Compare | Skip):
-            standing.see(decision.name, missing=isinstance(decision, Upload) and decision.reason == "missing")
-        _carry_out(decision, run, settled, metadata, findings)
-    run.tally.plan_ended()
+    planner = Planner(run)
+    with planner.running() as tasks:
+        for number, task in enumerate(tasks):
+            if number == 0:
+                run.tally.enter("upload")
+            run.send(task)
     if not run.tally.files_planned:
         raise SourceError(run.source, "the dataset holds no file", "check the path, or remove the job")
     end = run.drain()
-    if found := standing.end():
-        findings.notes.append(found)
-    return Planned(_merged(run, settled.records, start, end), metadata, findings)
-
-
-def _decisions(run: Run, findings: Findings) -> Iterator[Decision]:
-    space = run.workspace
-    earlier = earlier_records(
-        space.manifest, (*space.earlier, space.partial), folder=space.scratch, note=findings.notes.append
-    )
-    level = run.options.sync_level
-    return plan(walk(run.source), run.listings.objects(), earlier, location=run.location, sync_level=level)
-
-
-def _carry_out(decision: Decision, run: Run, settled: Spool, metadata: DeferredMetadata, findings: Findings) -> None:
-    if isinstance(decision, Extra):
-        findings.extra += 1
-        if len(findings.first_extra) < _NAMED:
-            findings.first_extra.append(decision.name)
-        return
-    if isinstance(decision, Leave) and decision.record.outcome is Outcome.SKIPPED:
-        findings.left_out[decision.record.reason] += 1
-        settled.add(decision.record)
-        return
-    if isinstance(decision, Leave | Skip):
-        run.tally.planned(decision.record.size)
-        run.tally.settled(decision.record)
-        settled.add(decision.record)
-        return
-    run.tally.planned(decision.file.size)
-    if is_metadata(decision.name):
-        metadata.add(decision)
-    else:
-        run.send(decision)
+    return Planned(_merged(run, planner.settled.records, start, end), planner.metadata, planner.findings)
 
 
 def _merged(run: Run, settled: Records, start: int, end: int) -> Records:

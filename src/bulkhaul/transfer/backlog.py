@@ -1,0 +1,98 @@
+"""A queue on disk between the plan and the threads that send: the plan runs ahead, memory stays level.
+
+So the totals are known as soon as the tree has been walked, not when the last file is sent, and the listing is not kept
+open for the hours of an upload.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from bulkhaul.transfer.lanes import Abandoned
+from bulkhaul.transfer.plan import Compare, Upload
+from bulkhaul.transfer.spool import decode_task, encode_task
+
+_BATCH = 256
+
+
+class Backlog:
+    """First in, first out, from one thread to one other; its unnamed file below `folder` is gone with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by `close`
+        self._changed = threading.Condition()
+        self._batch: list[bytes] = []
+        self._written: deque[tuple[int, int]] = deque()  # position and length of each batch in the file
+        self._length = 0
+        self._waiting = False
+        self._ended = False
+        self._cancelled = False
+        self._error: BaseException | None = None
+
+    def put(self, task: Upload | Compare) -> None:
+        """Append a task.
+
+        Raises:
+            Abandoned: nobody takes tasks any more.
+        """
+        line = encode_task(task) + b"\n"
+        with self._changed:
+            if self._cancelled:
+                raise Abandoned("plan", "it has been stopped", "see the first error")
+            self._batch.append(line)
+            if self._waiting or len(self._batch) >= _BATCH:
+                self._write_batch()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """No more tasks come; with an `error` those that are left are void."""
+        with self._changed:
+            if not self._cancelled:
+                self._write_batch()
+            self._ended, self._error = True, error
+            self._changed.notify()
+
+    def cancel(self) -> None:
+        """Nobody takes tasks any more."""
+        with self._changed:
+            self._cancelled = True
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+    def tasks(self) -> Iterator[Upload | Compare]:
+        """Yield the tasks as they come, until the end.
+
+        Raises:
+            BaseException: the error that ended the plan.
+        """
+        while (batch := self._next_batch()) is not None:
+            position, length = batch
+            for line in os.pread(self._file.fileno(), length, position).splitlines():
+                yield decode_task(line)
+
+    def _next_batch(self) -> tuple[int, int] | None:
+        with self._changed:
+            while not self._written and not self._ended:
+                self._waiting = True
+                self._write_batch()
+                if not self._written:
+                    self._changed.wait()
+            self._waiting = False
+            if self._error is not None:
+                raise self._error
+            return self._written.popleft() if self._written else None
+
+    def _write_batch(self) -> None:
+        if self._batch:
+            data = b"".join(self._batch)
+            self._batch.clear()
+            self._file.write(data)
+            self._written.append((self._length, len(data)))
+            self._length += len(data)
+            self._changed.notify()

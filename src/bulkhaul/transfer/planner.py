@@ -1,0 +1,111 @@
+"""The plan of one run in a thread of its own, ahead of those that send.
+
+Tasks go to the backlog, Zarr's metadata and what is settled to spools, the rest to findings.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bulkhaul.sources.tree import walk
+from bulkhaul.transfer.journal import earlier_records
+from bulkhaul.transfer.manifest import Outcome, Record
+from bulkhaul.transfer.plan import Compare, Decision, Extra, Skip, Upload, plan
+from bulkhaul.transfer.run import Run
+from bulkhaul.transfer.spool import DeferredMetadata
+from bulkhaul.transfer.zarr import StandingMetadata, is_metadata
+
+_GATE_EVERY = 256  # decisions
+_NAMED = 5  # extra objects that are named
+_PATIENCE = 10.0  # seconds for a plan that hangs in a request when the run has ended
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a plan found beside the files: objects without a source, entries left out by policy, notes."""
+
+    extra: int = 0
+    first_extra: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def note_extra(self, name: str) -> None:
+        """Count an object that the source lacks, and keep the first few names."""
+        self.extra += 1
+        if len(self.first_extra) < _NAMED:
+            self.first_extra.append(name)
+
+
+class Planner:
+    """Plans the whole tree once. What it gathered is to be read when its tasks have come to their end."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._backlog = run.backlog()
+        self.findings = Findings()
+        self.settled = run.spool()
+        self.metadata = DeferredMetadata(run.spool(), folder=run.workspace.scratch)
+
+    @contextmanager
+    def running(self) -> Iterator[Iterator[Upload | Compare]]:
+        """Plan while the block takes the tasks, which end when the plan ends, or with the plan's error."""
+        thread = threading.Thread(target=self._plan, name="planner", daemon=True)
+        thread.start()
+        try:
+            yield self._backlog.tasks()
+        finally:
+            self._backlog.cancel()
+            thread.join(_PATIENCE)
+
+    def _plan(self) -> None:
+        try:
+            self._plan_to_the_end()
+        except BaseException as error:  # noqa: BLE001 - a thread hands whatever ended it to its reader
+            self._backlog.end(error)
+        else:
+            self._backlog.end()
+
+    def _plan_to_the_end(self) -> None:
+        standing = StandingMetadata()
+        for number, decision in enumerate(self._decisions()):
+            if number % _GATE_EVERY == 0:  # a plan that sends nothing makes no requests
+                self._run.requests.gate()
+            if isinstance(decision, Upload | Compare | Skip):
+                missing = isinstance(decision, Upload) and decision.reason == "missing"
+                standing.see(decision.name, missing=missing)
+            self._carry_out(decision)
+        if found := standing.end():
+            self.findings.notes.append(found)
+        self._run.tally.plan_ended()
+
+    def _decisions(self) -> Iterator[Decision]:
+        run, space = self._run, self._run.workspace
+        earlier = earlier_records(
+            space.manifest, (*space.earlier, space.partial), folder=space.scratch, note=self.findings.notes.append
+        )
+        level = run.options.sync_level
+        return plan(walk(run.source), run.listings.objects(), earlier, location=run.location, sync_level=level)
+
+    def _carry_out(self, decision: Decision) -> None:
+        if isinstance(decision, Extra):
+            self.findings.note_extra(decision.name)
+        elif isinstance(decision, Upload | Compare):
+            self._run.tally.planned(decision.file.size)
+            if is_metadata(decision.name):
+                self.metadata.add(decision)
+            else:
+                self._backlog.put(decision)
+        else:
+            self._settle(decision.record)
+
+    def _settle(self, record: Record) -> None:
+        if record.outcome is Outcome.SKIPPED and not record.in_s3:
+            self.findings.left_out[record.reason] += 1
+        else:
+            self._run.tally.planned(record.size)
+            self._run.tally.settled(record)
+        self.settled.add(record)
