@@ -78,7 +78,8 @@ class Preflight:
         if found is None:
             found = probe(connection)
             _remember(cache, connection, found)
-        else:
+        elif not found.leftovers:
+            # Where removal is refused each trial would leave an object behind: the first put has to find out there.
             check_access(connection)
         self.features[location.bucket] = found
         self._known_good[location.bucket] = location

@@ -431,6 +431,15 @@ def test_progress_ends_with_all_files_and_bytes(rig: Rig) -> None:
     assert stages == ["plan", "upload", "verify", "manifest"]
 
 
+def test_the_totals_are_known_long_before_the_end(rig: Rig, engine: MemoryEngine) -> None:
+    write_tree(rig.source, {f"{number:03}": b"xy" for number in range(150)})
+    engine.before_put = lambda _key: time.sleep(0.01)
+    rig.transfer(max_concurrency=1)
+    on_the_way = [seen for seen in rig.seen if seen.stage == "upload" and 0 < seen.files_done < 150]
+    assert on_the_way
+    assert {(seen.files_total, seen.bytes_total) for seen in on_the_way} == {(150, 300)}
+
+
 # Dry run and audit.
 
 

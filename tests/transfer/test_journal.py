@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhaul.errors import StorageError
-from bulkhaul.transfer.journal import Journal, earlier_records, read_partial, sorted_records
+from bulkhaul.transfer.journal import Journal
 from bulkhaul.transfer.manifest import Outcome, Record, write_manifest
+from bulkhaul.transfer.merging import earlier_records, read_partial, sorted_records
 
 A = Record("a", Outcome.SENT, "", 1, 10, 10, "old", "crc")
 VERSION = {"size": 5, "mtime_ns": 6, "ctime_ns": 7}

@@ -1,8 +1,8 @@
 """What the server really does, tried out below the target: nothing is believed and nothing is downgraded in silence.
 
-The probe writes three objects whose keys begin with `<prefix>/.bulkhaul-probe-<token>` and begins one multipart upload;
-all are removed, or named where the removal is refused. What a transfer cannot do without is an error, the rest is a
-stated mode.
+The probe writes two small objects whose keys begin with `<prefix>/.bulkhaul-probe-<token>` and begins one multipart
+upload; all are removed, or named where the removal is refused. What a transfer cannot do without is an error, the rest
+is a stated mode.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Features:
 
 
 def probe(connection: Connection, *, gate: Gate = open_gate) -> Features:
-    """Try the server's features below the connection's location; some twenty small requests.
+    """Try the server's features below the connection's location; some fifteen small requests.
 
     Raises:
         AccessDenied: no right to list or to write there; it names the right to ask for.
@@ -125,7 +125,9 @@ class _Trial:
         self._connection = connection
         self._gate = gate
         self._location = connection.location
-        self._key = connection.location.key(PROBE_NAME + token)
+        # `-` sorts before `/` in S3; a server that keeps a folder as a folder lists `x/y` where `x` belongs.
+        self._key = connection.location.key(f"{PROBE_NAME}{token}-a")
+        self._key_after = connection.location.key(f"{PROBE_NAME}{token}/b")
         self._name = str(S3Location(self._location.bucket, self._key))
         self._body = f"bulkhaul probe {token}\n".encode()
         self._crc = encode_crc64nvme(crc64nvme(self._body))
@@ -235,14 +237,11 @@ class _Trial:
         return False
 
     def _lists_in_byte_order(self) -> bool:
-        # `-` sorts before `/` in S3; servers that keep a folder as a folder list `x/y` where `x` belongs.
-        after, before = f"{self._key}.d/x", f"{self._key}.d-e"
-        for key in (after, before):
-            self._written.append(key)
-            if not self._allowed("put_object", Key=key, Body=b""):
-                return False
-        answer = self._call("list_objects_v2", Prefix=f"{self._key}.d")
-        return [found["Key"] for found in answer.get("Contents", ())] == [before, after]
+        self._written.append(self._key_after)
+        if not self._allowed("put_object", Key=self._key_after, Body=b""):
+            return False
+        answer = self._call("list_objects_v2", Prefix=self._key.removesuffix("-a"))
+        return [found["Key"] for found in answer.get("Contents", ())] == [self._key, self._key_after]
 
     def _allowed(self, operation: str, **arguments: Any) -> bool:
         try:

@@ -13,10 +13,10 @@ from bulkhaul.fsio import storage_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.sources.tree import walk
 from bulkhaul.transfer.audit import audit_dataset
-from bulkhaul.transfer.journal import earlier_records
 from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.listings import Listings
 from bulkhaul.transfer.manifest import Outcome, Record, write_manifest
+from bulkhaul.transfer.merging import earlier_records
 from bulkhaul.transfer.plan import Decision, plan
 from bulkhaul.transfer.planner import Findings
 from bulkhaul.transfer.publish import abort_leftovers, put_manifest

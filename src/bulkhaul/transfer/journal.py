@@ -6,20 +6,18 @@ line; it is ignored, and so is any line that is no JSON, since a node's crash ca
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bulkhaul.fsio import storage_errors
-from bulkhaul.spill import sorted_lines
-from bulkhaul.transfer.manifest import DamagedManifest, Record, decode, encode, read_manifest
+from bulkhaul.transfer.manifest import Record, encode
+from bulkhaul.transfer.merging import whole_lines
 
 _BATCH = 256
 _FSYNC_EVERY = 2.0  # seconds
@@ -146,10 +144,10 @@ class Journal:
             return os.fstat(self._fd).st_size
 
     def _recall_uploads(self, path: Path) -> None:
-        for line in _whole_lines(path):
+        for line in whole_lines(path):
             if not line.startswith((b'{"upload"', b'{"gone"')):
                 continue
-            fields = _json(line)
+            fields = _fields(line)
             try:
                 if "gone" in fields:
                     self._parked.pop(fields["gone"], None)
@@ -160,90 +158,7 @@ class Journal:
                 continue
 
 
-def read_partial(path: Path, *, start: int = 0, end: int | None = None) -> Iterator[Record]:
-    """Yield the records of a partial manifest from byte `start` up to `end` as they came; none if it is missing."""
-    for line in _whole_lines(path, start, end):
-        if line.startswith(b'{"name"'):
-            try:
-                yield decode(line)
-            except ValueError:
-                continue
-
-
-def sorted_records(parts: Iterable[Iterable[Record]], *, folder: Path) -> Iterator[Record]:
-    """Yield the records of `parts` by name; where a name comes more than once the last one counts.
-
-    Memory holds one run of `spill`; the rest lies in unnamed files below `folder`.
-    """
-    return _latest(_in_order(parts, folder=folder))
-
-
-def earlier_records(
-    manifest: Path, partials: Iterable[Path], *, folder: Path, note: Callable[[str], None]
-) -> Iterator[Record]:
-    """Yield what earlier generations knew, by name: the last final manifest, and over it the partial ones in turn.
-
-    A damaged final manifest counts as absent from where it cannot be read; `note` hears of it.
-    """
-    newer = _in_order((read_partial(path) for path in partials), folder=folder)
-    older = ((_order(record), -1, record) for record in _readable(manifest, note))
-    return _latest(heapq.merge(older, newer))
-
-
-def _readable(manifest: Path, note: Callable[[str], None]) -> Iterator[Record]:
-    try:
-        yield from read_manifest(manifest)
-    except FileNotFoundError:
-        return
-    except DamagedManifest as error:
-        note(f"the earlier manifest counts as absent: {error}")
-
-
-_Numbered = tuple[bytes, int, Record]
-
-
-def _in_order(parts: Iterable[Iterable[Record]], *, folder: Path) -> Iterator[_Numbered]:
-    tagged = (
-        b"%b\0%012d\0%b" % (_order(record), number, encode(record))
-        for number, record in enumerate(record for part in parts for record in part)
-    )
-    for line in sorted_lines(tagged, folder=folder):
-        order, number, record = line.split(b"\0", 2)
-        yield order, int(number), decode(record)
-
-
-def _latest(numbered: Iterable[_Numbered]) -> Iterator[Record]:
-    held: _Numbered | None = None
-    for each in numbered:
-        if held is not None and held[0] != each[0]:
-            yield held[2]
-        held = each
-    if held is not None:
-        yield held[2]
-
-
-# The spill takes lines, and a name may hold a newline: bytes up to it are written as two that sort alike.
-_LOW = re.compile(rb"[\x01-\x0a]")
-
-
-def _order(record: Record) -> bytes:
-    return _LOW.sub(lambda found: b"\x01" + bytes([found[0][0] + 0x10]), record.order)
-
-
-def _whole_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    if not path.exists():
-        return
-    with storage_errors(path), path.open("rb") as file:
-        file.seek(start)
-        here = start
-        for line in file:
-            here += len(line)
-            if not line.endswith(b"\n") or (end is not None and here > end):
-                return
-            yield line
-
-
-def _json(line: bytes) -> dict[str, Any]:
+def _fields(line: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except ValueError:

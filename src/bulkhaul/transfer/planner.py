@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bulkhaul.sources.tree import walk
-from bulkhaul.transfer.journal import earlier_records
 from bulkhaul.transfer.manifest import Outcome, Record
+from bulkhaul.transfer.merging import earlier_records
 from bulkhaul.transfer.plan import Compare, Decision, Extra, Skip, Upload, plan
 from bulkhaul.transfer.run import Run
 from bulkhaul.transfer.spool import DeferredMetadata

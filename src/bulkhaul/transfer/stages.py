@@ -15,8 +15,8 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 
 from bulkhaul.errors import ListingOutOfOrder, SourceError
-from bulkhaul.transfer.journal import read_partial, sorted_records
 from bulkhaul.transfer.manifest import Record, failed
+from bulkhaul.transfer.merging import read_partial, sorted_records
 from bulkhaul.transfer.planner import Findings, Planner
 from bulkhaul.transfer.run import Run
 from bulkhaul.transfer.spool import DeferredMetadata
