@@ -72,6 +72,7 @@ def transfer_joblist(
     joblist = Joblist(folder, lease_ttl=lease.ttl, heartbeat=lease.heartbeat)
     names = joblist.names()
     say(Message(Mark.INFO, f"Found {len(names)} job file(s) in '{folder}'."))
+    say(Message(Mark.INFO, "Scanning for 'todo' status..."))
     task = slurm.current_task()
     stop = StopRequest(deadline=deadline or (slurm.deadline(task) if task else None))
     work = Work(joblist, Preflight(joblist, connect, say), target_of, options, stop, say, show)
@@ -92,7 +93,6 @@ def transfer_joblist(
 
 
 def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> None:
-    work.say(Message(Mark.INFO, "Scanning for 'todo' status..."))
     session = work.joblist.session(
         this_owner(_as_slurm_task(task)), offset=slurm.current_share().offset, owner_gone=_judge_of_owners()
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from bulkhaul.errors import ObjectRefused, Stopped
 from bulkhaul.transfer.zarr import is_metadata
 from transfer.rig import MemoryEngine, Rig, write_tree
+from unprivileged import reachable_folder, run_unprivileged
 
 PREFIX = "p/plate/"
 
@@ -172,14 +174,36 @@ def test_metadata_that_changed_alone_are_sent_alone(rig: Rig, engine: MemoryEngi
     assert engine.listings.count(PREFIX) == 2, "one for the plan, one to verify"
 
 
-def test_an_unreadable_chunk_folder_withholds(rig: Rig, engine: MemoryEngine) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root reads everything; the end-to-end tests try it as another user")
-    write_tree(rig.source, plate())
-    (rig.source / "v3.zarr/0/c").chmod(0)
-    try:
-        report = rig.transfer()
-    finally:
-        (rig.source / "v3.zarr/0/c").chmod(0o755)
-    assert not report.ok
-    assert not standing(engine) & {"v3.zarr/0/zarr.json", "v3.zarr/zarr.json"}
+WITHOUT_RIGHTS = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from transfer.rig import MemoryEngine, Rig, connection_of, write_tree
+rig = Rig(Path(sys.argv[1]), connection_of(MemoryEngine()))
+write_tree(rig.source, {"a.zarr/c/0": b"0", "a.zarr/zarr.json": b"{}", "b.zarr/0": b"0", "b.zarr/.zarray": b"{}"})
+write_tree(rig.source, {"c.zarr/0": b"0", "c.zarr/.zarray": b"{}"})
+folder, file = rig.source / "a.zarr/c", rig.source / "b.zarr/0"
+folder.chmod(0)
+file.chmod(0)
+first = rig.transfer()
+standing = sorted(rig.connection.engine.objects)
+folder.chmod(0o755)
+file.chmod(0o644)
+print(json.dumps([dict(first.failures), standing, rig.transfer().ok]))
+"""
+
+
+def test_what_cannot_be_read_is_named_and_withholds() -> None:
+    with reachable_folder() as folder:
+        folder.chmod(0o777)
+        done = run_unprivileged(WITHOUT_RIGHTS, folder, Path(__file__).parents[1])
+        assert done.returncode == 0, done.stderr
+    failures, standing, ok = json.loads(done.stdout)
+    assert failures == {
+        "a.zarr/c/": "unreadable: Permission denied",
+        "a.zarr/zarr.json": "withheld: a.zarr/c/ did not arrive",
+        "b.zarr/0": "no right to read",
+        "b.zarr/.zarray": "withheld: b.zarr/0 did not arrive",
+    }
+    assert standing == ["p/plate/c.zarr/.zarray", "p/plate/c.zarr/0"]
+    assert ok

@@ -57,12 +57,11 @@ class Tally:
         with self._lock:
             self._whole = True
 
-    def settled(self, record: Record, *, sent: bool = False, partly: int = 0) -> None:
-        """A file is done; `partly` of its bytes had been told before."""
+    def settled(self, record: Record, *, sent: bool = False) -> None:
+        """A file is done, `sent` by this run or not."""
         with self._lock:
             self._last = record.name
             self._done_bytes += record.size
-            self._partly -= partly
             if sent:
                 self.files_sent += 1
                 self.bytes_sent += record.size
