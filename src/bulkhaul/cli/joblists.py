@@ -9,7 +9,7 @@ import typer
 
 from bulkhaul.cli import options as o
 from bulkhaul.cli.render import end, say_start, speaker
-from bulkhaul.errors import OK, UsageError
+from bulkhaul.errors import OK
 from bulkhaul.messages import Mark, Message, Say
 
 if TYPE_CHECKING:
@@ -99,15 +99,11 @@ def retry(
     as_json: o.AsJson = False,
 ) -> None:
     """Set jobs in `error` back to `todo`; what has arrived already is not sent again."""
-    from bulkhaul.joblist.joblist import Joblist
+    from bulkhaul.joblist.joblist import retry_jobs
 
     _, folder, say = o.open_joblist(input_path, verbosity=verbosity, config=config, as_json=as_json)
-    joblist = Joblist(folder)
     wanted = [name.removesuffix(".txt") for name in names or []]
-    unknown = sorted(set(wanted) - set(joblist.names()))
-    if unknown:
-        raise UsageError(unknown[0], "no such job in this joblist", f"`ls {folder}` lists them")
-    changed = joblist.retry(wanted or None, unproven=unproven)
+    changed = retry_jobs(folder, wanted or None, unproven=unproven)
     for name in changed:
         say(Message(Mark.INFO, f"Set back to 'todo': {name}.txt"))
     say(Message(Mark.DONE, f"Set back {len(changed)} job(s)."))

@@ -165,6 +165,16 @@ class Joblist:
         return Session(self._paths, owner, times=self._times, offset=offset, owner_gone=owner_gone, lock=self._lock)
 
 
+def retry_jobs(folder: Path, names: Sequence[str] | None = None, *, unproven: bool = False) -> list[str]:
+    """Set the jobs in `error` of the joblist in `folder` back to `todo`, all or those in `names`; see `Joblist.retry`.
+
+    Raises:
+        UsageError: the folder is missing, or one of `names` is no job of it.
+        StorageError: some may have been set.
+    """
+    return Joblist(folder).retry(names, unproven=unproven)
+
+
 def _is_unproven(view: JobView) -> bool:
     return view.status is None and view.standing is not Standing.INVALID
 
