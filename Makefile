@@ -42,7 +42,7 @@ lint: $(READY)
 	@$(BIN)/mypy
 
 fast: $(READY)
-	@$(BIN)/python -m pytest -q -m 'not slow and not s3 and not slurm'
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not s3 and not slurm'
 
 slurm-packages:
 	@tests/install_slurm.sh

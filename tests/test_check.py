@@ -425,6 +425,8 @@ from bulkhaul.check_sources import SourceSize, check_sources
 from bulkhaul.messages import silent
 from bulkhaul.s3.location import S3Location
 
+pytestmark = pytest.mark.slow  # a process or a server a test
+
 source = Path(sys.argv[1])
 target = Target("a", source, S3Location("bkt", "a"), done=False)
 for finding in check_sources([target], SourceSize(), say=silent):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a process or a server a test
+
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
 VERBS = {

@@ -13,6 +13,8 @@ from typer.main import get_group
 
 from bulkhaul.cli.app import app
 
+pytestmark = pytest.mark.slow  # a process or a server a test
+
 COMMANDS = sorted(get_group(app).commands)
 TARGET = "s3://gallery/archive"
 

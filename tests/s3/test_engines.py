@@ -27,6 +27,8 @@ from servers.stub.message import Answer
 from servers.stub_s3 import StubS3
 from servers.tls import self_signed
 
+pytestmark = pytest.mark.slow  # a process or a server a test
+
 ODD_NAMES = (
     *(
         "a%b",
