@@ -20,7 +20,7 @@ BASE = {"errors", "fsio", "proc", "messages", "spill", "stopping"}
 COLUMNS = {"joblist", "sources", "s3"}
 STEPS = {
     *("extract", "check", "check_findings", "check_sources", "check_targets"),
-    *("preflight", "progress", "attempt", "rehearsal", "worker", "audit"),
+    *("preflight", "progress", "requeueing", "attempt", "rehearsal", "worker", "audit"),
 }
 
 # Part of the package -> the parts that it may import (itself always). A new part needs a line here.
@@ -121,7 +121,7 @@ def test_the_environment_is_read_in_two_places(path: Path) -> None:
         for node in ast.walk(parse(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value
     ]
-    if part_of(path) != "settings":
+    if part_of(path) != "settings" and path.name != "exports.py":  # which names the ones that it keeps back
         assert not [text for text in literals if re.match(r"BULKHAUL_\w*$", text)]
     if part_of(path) != "slurm":
         assert not [text for text in literals if re.match(r"SLURM_\w*$", text)]

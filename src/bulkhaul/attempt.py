@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path
 
 from bulkhaul.errors import (
     AccessDenied,
@@ -33,22 +32,31 @@ from bulkhaul.messages import Mark, Message, Say
 from bulkhaul.preflight import Preflight
 from bulkhaul.progress import ProgressLines
 from bulkhaul.s3.connection import Connection
-from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.probe import Features
 from bulkhaul.stopping import StopRequest, utc_now
+from bulkhaul.targets import TargetOf, location_of
 from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset
 
 _LOG = logging.getLogger(__name__)
-
-TargetOf = Callable[[Path], str]
-"""The target of a source whose job file names none (the older scripts' three lines)."""
 
 ShowProgress = Callable[[Progress], None]
 
 _FAULTS_OF_ALL = (CredentialsError, BucketUnusable, ClockSkewed, Transient, Throttled, Stopped)
 """Faults that the next job would meet too: the job goes back as it was and the worker ends."""
 
+
+def hits_all_jobs(error: BulkhaulError) -> bool:
+    """Whether the other jobs would surely meet this fault too; a denial may hold for one prefix only."""
+    return isinstance(error, _FAULTS_OF_ALL) and not isinstance(error, AccessDenied)
+
+
+_DENIED = "denied"
+"""The fact that a release leaves to the next claim: a job that is denied twice is not claimed round and round."""
+
 _FIXED_KEYS_WARNING = timedelta(hours=12)
+
+_NAMED = 5  # failures in the line that ends a job
+_WIDTH = 80  # characters of a name or reason in it
 
 
 class Outcome(StrEnum):
@@ -96,21 +104,12 @@ def attempt(claim: Claim, work: Work) -> Outcome:
         work.say(Message(Mark.WARNING, str(error)))
         return Outcome.LOST
     except (*_FAULTS_OF_ALL, StorageError) as error:
-        if isinstance(error, AccessDenied) and _denied_here_alone(claim, work):
+        if _is_this_jobs_own(error, claim, work):
             return _fail(claim, str(error), work)
         _give_back(claim, error)
         raise
     except BulkhaulError as error:
         return _fail(claim, str(error), work)
-
-
-def location_of(target: str | None, source: Path, target_of: TargetOf) -> S3Location:
-    """Where a job goes: its own target, else the one that the settings give its source.
-
-    Raises:
-        UsageError: no usable target.
-    """
-    return S3Location.parse(target or target_of(source))
 
 
 def workspace_of(joblist: Joblist, name: str, generation: int) -> Workspace:
@@ -126,21 +125,23 @@ def workspace_of(joblist: Joblist, name: str, generation: int) -> Workspace:
 
 def _transfer(claim: Claim, work: Work) -> TransferReport:
     location = location_of(claim.target, claim.source, work.target_of)
-    work.preflight.check([location])  # a bucket that no job of the sample had
+    work.preflight.admit(location)  # a bucket that no job of the sample had
     connection = work.preflight.connect(location)
     _warn_of_fixed_keys(claim, connection, work)
     work.say(Message(Mark.INFO, f"Uploading files from '{claim.source}' to S3..."))
     lines = ProgressLines()
-    before = Sent(work.sent.files, work.sent.bytes)
+    before, most = Sent(work.sent.files, work.sent.bytes), Sent()
 
     def gate() -> None:
         work.stop.check()
         claim.check()
 
     def on_progress(progress: Progress) -> None:
-        work.sent.files = before.files + progress.files_sent
-        work.sent.bytes = before.bytes + progress.bytes_sent
-        claim.progress(files=progress.files_sent, bytes=progress.bytes_sent, last=progress.last)
+        # The parts of a large file that was cut off are taken back from the count, yet they are parked in S3.
+        most.files = max(most.files, progress.files_sent)
+        most.bytes = max(most.bytes, progress.bytes_sent)
+        work.sent.files, work.sent.bytes = before.files + most.files, before.bytes + most.bytes
+        claim.progress(files=most.files, bytes=most.bytes, last=progress.last)
         line = lines.line(progress)
         if line is not None:
             claim.log(line)
@@ -160,14 +161,28 @@ def _end(claim: Claim, report: TransferReport, work: Work) -> Outcome:
     for note in report.notes:
         claim.log(note)
     if not report.ok:
-        first = "; ".join(f"{name}: {reason}" for name, reason in report.failures)
-        text = f"{report.files_failed} file(s) failed: {first}; mend them, then `bulkhaul retry`"
+        text = f"{report.files_failed} file(s) failed: {_named(report)}; mend them, then `bulkhaul retry`"
         return _fail(claim, text, work, facts=report.as_dict())
     text = f"verified: {report.files_sent} file(s) sent, {report.files_skipped} already there"
     claim.end(Status.SUCCESS, text, facts=report.as_dict())
-    work.joblist.discard_work(claim.name)
     work.say(Message(Mark.DONE, f"{claim.name}: {text}"))
+    try:
+        work.joblist.discard_work(claim.name, generation=claim.generation)
+    except StorageError as error:
+        _LOG.warning("%s is done, its partial manifests stay: %s", claim.name, error)
     return Outcome.SUCCEEDED
+
+
+def _named(report: TransferReport) -> str:
+    """The first failures, short enough that the log's longest line has room for them and for the next step."""
+    first = [f"{_short(repr(name))}: {_short(reason)}" for name, reason in report.failures[:_NAMED]]
+    more = ["... (the manifest names all)"] if report.files_failed > len(first) else []
+    return "; ".join(first + more)
+
+
+def _short(text: str) -> str:
+    """Both ends of a long `text`: a name differs from its neighbours at its end."""
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH // 2 - 2]}...{text[1 - _WIDTH // 2 :]}"
 
 
 def _fail(claim: Claim, text: str, work: Work, *, facts: dict[str, object] | None = None) -> Outcome:
@@ -182,7 +197,7 @@ def _fail(claim: Claim, text: str, work: Work, *, facts: dict[str, object] | Non
 
 def _give_back(claim: Claim, error: BulkhaulError) -> None:
     try:
-        claim.release(f"released: {error}")
+        claim.release(f"released: {error}", facts={_DENIED: isinstance(error, AccessDenied)})
     except (ClaimLost, StorageError) as second:
         # The lease runs out by itself; the first error is what the person needs to read.
         _LOG.debug("not released: %s", second)
@@ -208,6 +223,13 @@ def _warn_of_fixed_keys(claim: Claim, connection: Connection, work: Work) -> Non
     work.say(Message(Mark.WARNING, text))
 
 
-def _denied_here_alone(claim: Claim, work: Work) -> bool:
+def _is_this_jobs_own(error: BulkhaulError, claim: Claim, work: Work) -> bool:
+    """Whether other jobs do not meet this fault: a bucket that is not theirs, a denial of one prefix or met twice."""
+    admitted = work.preflight.features
+    if isinstance(error, BucketUnusable):
+        own = location_of(claim.target, claim.source, work.target_of).bucket
+        return bool(admitted) and own not in admitted
+    if not isinstance(error, AccessDenied):
+        return False
     denied = location_of(claim.target, claim.source, work.target_of)
-    return work.preflight.still_works_elsewhere(denied)
+    return bool(claim.facts.get(_DENIED)) or work.preflight.still_works_elsewhere(denied)

@@ -5,17 +5,22 @@ It needs no source, so it works after the source is gone; with the sync level `c
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bulkhaul.attempt import TargetOf, location_of
-from bulkhaul.errors import BulkhaulError, JobsFailed, Stopped, combined_exit_code
+from bulkhaul.attempt import hits_all_jobs
+from bulkhaul.errors import BulkhaulError, JobsFailed, UsageError, combined_exit_code
+from bulkhaul.fsio import storage_errors
 from bulkhaul.joblist.job import JobView, Status
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.preflight import Connect
-from bulkhaul.slurm.environment import current_share
+from bulkhaul.requeueing import goes_on_later
+from bulkhaul.slurm.environment import TaskId, current_share, current_task, deadline
+from bulkhaul.stopping import StopRequest
+from bulkhaul.targets import TargetOf, check_readable, location_of, sample_locations
 from bulkhaul.transfer.dataset import SyncLevel, audit_dataset
 
 _LOGGED = 5
@@ -31,6 +36,8 @@ class AuditReport:
     unchecked: list[str] = field(default_factory=list)
     reset: list[str] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
+    stopped: BulkhaulError | None = None
+    requeued: bool = False
     exit_code: int = 0
 
 
@@ -50,46 +57,95 @@ def verify_joblist(
     target_of: TargetOf,
     sync_level: SyncLevel = SyncLevel.DEFAULT,
     reset: bool = False,
-    gate: Callable[[], None] = lambda: None,
     say: Say = silent,
 ) -> AuditReport:
     """Audit each job in `success`; with `reset` those that fail go back to `todo`.
 
     A job that could not be checked (no credentials, unreadable manifest) is told and never reset. The exit code is 3
-    when a job does not agree with S3, else that of what kept a job from being checked. Inside a SLURM array each task
-    audits its share of the jobs.
+    when a job does not agree with S3, unless something worse kept jobs from being checked. In a SLURM array each task
+    audits its share, and goes on where it was when its time limit cuts it off.
 
     Raises:
-        UsageError: the folder is missing.
-        Stopped, Interrupted: from the gate.
+        UsageError: the folder is missing, or no job has a usable target.
+        S3Error: no bucket can be listed; nothing was checked.
+        StorageError: the joblist cannot be read.
     """
-    audit = _Audit(Joblist(folder), connect, target_of, sync_level, gate)
+    task = current_task()
+    limit = deadline(task) if task else None
+    stop = StopRequest(deadline=limit)
+    audit = _Audit(Joblist(folder), connect, target_of, sync_level, stop.check)
     finished = [view for view in audit.joblist.scan() if view.status is Status.SUCCESS]
     say(Message(Mark.INFO, f"Found {len(finished)} finished job(s)."))
-    share = current_share()
-    if share.count > 1:
-        finished = finished[share.index :: share.count]
-        say(Message(Mark.INFO, f"Share {share.index + 1} of {share.count}: {len(finished)} job(s)."))
+    memory = _memory(audit.joblist, task)
+    ours = _ours(finished, memory, task, say)
+    check_readable(sample_locations(ours, target_of), connect)
     report = AuditReport()
+    with stop.listening():
+        codes = _audit_all(ours, audit, report, memory=memory, reset=reset, say=say)
+        report.exit_code = combined_exit_code(codes)
+        if task is not None:
+            report.requeued = goes_on_later(
+                task, exit_code=report.exit_code, stop=stop, limit=limit, progressed=bool(report.verified), say=say
+            )
+    if memory is not None and report.stopped is None:
+        memory.unlink(missing_ok=True)
+    return report
+
+
+def _memory(joblist: Joblist, task: TaskId | None) -> Path | None:
+    """The file in which a SLURM task keeps the names that it has verified, for its next run after a requeue."""
+    return None if task is None else joblist.state_path("audited", f"{task.cluster}_{task.name}")
+
+
+def _ours(finished: list[JobView], memory: Path | None, task: TaskId | None, say: Say) -> list[JobView]:
+    """The jobs of this task: by their names, so that tasks that start at other times still leave none out."""
+    share = current_share()
+    if share.count == 1 and task is None:
+        return finished
+    done: set[str] = set()
+    if memory is not None and task is not None and task.restart_count and memory.is_file():
+        done = set(memory.read_text(encoding="utf-8").splitlines())
+    ours = [view for view in finished if zlib.crc32(view.name.encode()) % share.count == share.index]
+    left = [view for view in ours if view.name not in done]
+    say(Message(Mark.INFO, f"Share {share.index + 1} of {share.count}: {len(left)} job(s)."))
+    return left
+
+
+def _audit_all(
+    finished: list[JobView], audit: _Audit, report: AuditReport, *, memory: Path | None, reset: bool, say: Say
+) -> list[int]:
+    """Fill `report` job by job; the exit codes of what was met. A fault that all jobs would meet ends the audit."""
     codes = []
-    for view in finished:
+    for number, view in enumerate(finished):
         try:
             problems = _problems_of(view, audit)
-        except Stopped:
-            raise
         except BulkhaulError as error:
-            report.unchecked.append(view.name)
             codes.append(error.exit_code)
+            if hits_all_jobs(error):
+                left = [one.name for one in finished[number:]]
+                report.stopped = error
+                report.unchecked += left
+                say(Message(Mark.FAILED, str(error), detail=0))
+                say(Message(Mark.WARNING, f"{len(left)} job(s) not checked.", detail=0))
+                break
+            report.unchecked.append(view.name)
             say(Message(Mark.WARNING, f"{view.name}: not checked: {error}", detail=0))
             continue
         _record(view, problems, report, say)
+        if memory is not None and not problems:
+            _remember(memory, view.name)
         if problems:
             codes.append(JobsFailed.exit_code)
             if reset:
-                _reset(view, problems, audit.joblist, say)
-                report.reset.append(view.name)
-    report.exit_code = combined_exit_code(codes)
-    return report
+                _reset(view, problems, audit.joblist, report, say)
+    return codes
+
+
+def _remember(memory: Path, name: str) -> None:
+    with storage_errors(memory):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with memory.open("a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
 
 
 def _problems_of(view: JobView, audit: _Audit) -> list[tuple[str, str]]:
@@ -120,7 +176,13 @@ def _record(view: JobView, problems: list[tuple[str, str]], report: AuditReport,
         say(Message(Mark.FAILED, f"{view.name}: {name}: {reason}", detail=0))
 
 
-def _reset(view: JobView, problems: list[tuple[str, str]], joblist: Joblist, say: Say) -> None:
+def _reset(view: JobView, problems: list[tuple[str, str]], joblist: Joblist, report: AuditReport, say: Say) -> None:
     named = "; ".join(f"{name}: {reason}" for name, reason in problems[:_LOGGED])
-    joblist.set_todo(view.name, f"audit: {len(problems)} file(s) do not agree with S3: {named}")
+    try:
+        joblist.set_todo(view.name, f"audit: {len(problems)} file(s) do not agree with S3: {named}")
+    except UsageError as error:
+        # A worker was faster, or a person: the job is on its way already.
+        say(Message(Mark.WARNING, f"{view.name}: not set back: {error}", detail=0))
+        return
+    report.reset.append(view.name)
     say(Message(Mark.INFO, f"{view.name}: set back to 'todo'"))

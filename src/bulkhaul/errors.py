@@ -147,6 +147,10 @@ class AccessDenied(CredentialsError):
     """The credentials are good and lack a right."""
 
 
+class NoMatchingGrant(AccessDenied):
+    """S3 Access Grants have none for this location; they may have one for another."""
+
+
 # design.md section 6: where several hold, the first of these wins.
 _RANK = (130, 77, 74, 69, 75, 3)
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulkhaul import fsio
-from bulkhaul.errors import AccessDenied, StorageError
+from bulkhaul.errors import AccessDenied, BucketUnusable, BulkhaulError, S3Error, StorageError
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.probe import Features, check_access, probe
+from bulkhaul.s3.retry import Gate, open_gate
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,6 +29,25 @@ _DENIALS = 3
 """So many prefixes of a bucket are tried before a denial counts as one of the whole bucket."""
 
 
+def unusable_buckets(locations: Iterable[S3Location], admit: Callable[[S3Location], None]) -> list[S3Error]:
+    """Let `admit` try each bucket, by a few of its prefixes before a denial is believed; one error a refused bucket."""
+    admitted: set[str] = set()
+    refused: dict[str, list[S3Error]] = {}
+    for location in locations:
+        errors = refused.setdefault(location.bucket, [])
+        if location.bucket in admitted or len(errors) >= _DENIALS:
+            continue
+        try:
+            admit(location)
+        except AccessDenied as error:
+            errors.append(error)
+        except BucketUnusable as error:
+            errors.extend([error] * _DENIALS)
+        else:
+            admitted.add(location.bucket)
+    return [errors[0] for bucket, errors in refused.items() if bucket not in admitted]
+
+
 @dataclass(slots=True)
 class Preflight:
     """The buckets that this worker has found usable, and what their servers can do."""
@@ -35,6 +55,7 @@ class Preflight:
     joblist: Joblist
     connect: Connect
     say: Say = silent
+    gate: Gate = open_gate
     features: dict[str, Features] = field(default_factory=dict)
     _known_good: dict[str, S3Location] = field(default_factory=dict)
 
@@ -42,20 +63,14 @@ class Preflight:
         """Make sure of each bucket in `locations`, trying a few of its prefixes before a denial is believed.
 
         Raises:
-            S3Error: the bucket cannot be used by anyone with these credentials; nothing has been claimed.
+            S3Error: no bucket can be used with these credentials; nothing has been claimed. One of several that cannot
+                be used is told and becomes the error of its own jobs.
         """
-        denials: dict[str, list[AccessDenied]] = {}
-        for location in locations:
-            denied = denials.setdefault(location.bucket, [])
-            if location.bucket in self.features or len(denied) >= _DENIALS:
-                continue
-            try:
-                self._admit(location)
-            except AccessDenied as error:
-                denied.append(error)
-        for bucket, denied in denials.items():
-            if bucket not in self.features and denied:
-                raise denied[0]
+        unusable = unusable_buckets(locations, self.admit)
+        if unusable and not self.features:
+            raise unusable[0]
+        for found in unusable:
+            self.say(Message(Mark.FAILED, str(found), detail=0))
 
     def still_works_elsewhere(self, location: S3Location) -> bool:
         """After a denial at `location`: whether another prefix of the bucket still takes a probe.
@@ -66,21 +81,30 @@ class Preflight:
         if good is None or good == location:
             return False
         try:
-            check_access(self.connect(good))
-        except AccessDenied:
+            check_access(self.connect(good), gate=self.gate)
+        except BulkhaulError as error:
+            _LOG.debug("no more access at %s either: %s", good, error)
             return False
         return True
 
-    def _admit(self, location: S3Location) -> None:
+    def admit(self, location: S3Location) -> None:
+        """Make sure of the location's bucket, once.
+
+        Raises:
+            S3Error: it cannot be used.
+            Stopped: from the gate.
+        """
+        if location.bucket in self.features:
+            return
         connection = self.connect(location)
         cache = self.joblist.state_path("probe", f"{location.bucket}.json")
         found = _remembered(cache, connection)
         if found is None:
-            found = probe(connection)
+            found = probe(connection, gate=self.gate)
             _remember(cache, connection, found)
         elif not found.leftovers:
             # Where removal is refused each trial would leave an object behind: the first put has to find out there.
-            check_access(connection)
+            check_access(connection, gate=self.gate)
         self.features[location.bucket] = found
         self._known_good[location.bucket] = location
         for note in found.notes():

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bulkhaul.attempt import TargetOf, location_of, workspace_of
-from bulkhaul.errors import BulkhaulError, JobsFailed, Stopped, combined_exit_code
+from bulkhaul.attempt import hits_all_jobs, workspace_of
+from bulkhaul.errors import BulkhaulError, InvalidJobFile, JobsFailed, Stopped, combined_exit_code
 from bulkhaul.joblist.job import JobView, Standing
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.preflight import Connect
+from bulkhaul.targets import TargetOf, check_readable, location_of, sample_locations
 from bulkhaul.transfer.dataset import TransferOptions, plan_dataset
 from bulkhaul.transfer.manifest import Outcome
 from bulkhaul.transfer.plan import Compare, Decision, Extra, Leave, Upload
@@ -73,32 +74,43 @@ def rehearse_joblist(
     """Plan each job that a worker could claim now. Reads trees and listings; claims and writes nothing.
 
     Raises:
-        UsageError: the folder is missing.
+        UsageError: the folder is missing, or no job has a usable target.
+        S3Error: no bucket can be listed; nothing was planned.
         Stopped, Interrupted: from the gate.
     """
     joblist = Joblist(folder)
     say(Message(Mark.INFO, f"Found {len(joblist.names())} job file(s) in '{folder}'."))
     say(Message(Mark.INFO, "Scanning for 'todo' status..."))
+    check_readable(sample_locations(filter(_can_be_claimed, joblist.iterate()), target_of), connect)
     report = RehearsalReport()
     codes = []
-    for name in joblist.names():
-        view = joblist.read(name)
-        if view.standing not in (Standing.FREE, Standing.EXPIRED):
+    for view in joblist.iterate():
+        if view.standing is Standing.INVALID:
+            report.unplanned.append((view.name, view.problem))
+            codes.append(InvalidJobFile.exit_code)
+            say(Message(Mark.FAILED, view.problem, detail=0))
+        if not _can_be_claimed(view):
             continue
         try:
             planned = _plan(view, joblist, connect=connect, target_of=target_of, options=options, gate=gate)
         except Stopped:
             raise
         except BulkhaulError as error:
-            report.unplanned.append((name, str(error)))
+            report.unplanned.append((view.name, str(error)))
             codes.append(error.exit_code)
-            say(Message(Mark.FAILED, f"{name}: {error}", detail=0))
+            say(Message(Mark.FAILED, f"{view.name}: {error}", detail=0))
+            if hits_all_jobs(error):
+                break  # two hundred plates would wait for the same refusal two hundred times
             continue
         report.plans.append(planned)
         codes += [JobsFailed.exit_code] * bool(planned.fail)
         say(Message(Mark.INFO, str(planned)))
     report.exit_code = combined_exit_code(codes)
     return report
+
+
+def _can_be_claimed(view: JobView) -> bool:
+    return view.standing in (Standing.FREE, Standing.EXPIRED)
 
 
 def _plan(

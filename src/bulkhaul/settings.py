@@ -28,6 +28,7 @@ from bulkhaul.errors import UsageError
 
 FILE_NAME = "bulkhaul.toml"
 PREFIX = "BULKHAUL_"
+_NO_SETTINGS = {f"{PREFIX}{name}" for name in ("CONFIG", "PYTHON", "REQUIRE")}  # the file, slurm/*.sh, the tests
 Words = Annotated[tuple[str, ...], NoDecode]
 Size = Annotated[ByteSize, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -106,6 +107,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from the caller only: `load_settings` reads the layers itself, to know their origins."""
         return (init_settings,)
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        # It is told in messages and kept in the joblist; S3 takes no password in the address anyway.
+        if value is not None and "@" in value:
+            raise ValueError("an address with a user or password in it is not taken")
+        return value
 
     @field_validator("credential_command", "slurm_options", mode="before")
     @classmethod
@@ -212,6 +221,11 @@ def _file_values(path: Path) -> dict[str, Any]:
 
 
 def _environment_values() -> dict[str, Any]:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known | _NO_SETTINGS and "__" not in name:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise UsageError(f"environment {name}", "unknown setting", f"the nearest one is `{nearest}`")
     try:
         return EnvSettingsSource(Settings)()
     except SettingsError as error:

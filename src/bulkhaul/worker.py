@@ -6,38 +6,40 @@ that others cannot judge. What becomes of a single claim is decided in `attempt`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
-from bulkhaul.attempt import Outcome, ShowProgress, TargetOf, Work, attempt, location_of
-from bulkhaul.errors import BulkhaulError, JobsFailed, Stopped, UsageError, combined_exit_code
+from bulkhaul.attempt import Outcome, ShowProgress, Work, attempt
+from bulkhaul.errors import BulkhaulError, InvalidJobFile, JobsFailed, Stopped, combined_exit_code
 from bulkhaul.joblist.heartbeat import LeaseTimes
-from bulkhaul.joblist.job import JobView, Owner, SlurmTask, Status
+from bulkhaul.joblist.job import JobView, Owner, SlurmTask, Standing, Status
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.liveness import process_gone, this_owner
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.preflight import Connect, Preflight
+from bulkhaul.requeueing import goes_on_later
 from bulkhaul.slurm import environment as slurm
-from bulkhaul.slurm.client import SlurmError
-from bulkhaul.slurm.query import TaskStates, requeue
+from bulkhaul.slurm.query import TaskStates
 from bulkhaul.stopping import StopRequest
+from bulkhaul.targets import TargetOf, sample_locations
 from bulkhaul.transfer.dataset import TransferOptions
-
-_SAMPLE = 256
-"""So many open jobs are looked at for their buckets: hardly any joblist has more than one, and 200 workers start."""
 
 
 @dataclass(slots=True)
 class WorkerReport:
-    """What one worker did, by job name; `stopped` is the error that ended it before the joblist was done."""
+    """What one worker did, by job name; `stopped` is the error that ended it before the joblist was done.
+
+    `invalid` and `unproven` are the jobs that no worker claims, as seen when nothing else was left.
+    """
 
     succeeded: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     in_doubt: list[str] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
     files_sent: int = 0
     bytes_sent: int = 0
     stopped: BulkhaulError | None = None
@@ -74,12 +76,13 @@ def transfer_joblist(
     say(Message(Mark.INFO, f"Found {len(names)} job file(s) in '{folder}'."))
     say(Message(Mark.INFO, "Scanning for 'todo' status..."))
     task = slurm.current_task()
-    stop = StopRequest(deadline=deadline or (slurm.deadline(task) if task else None))
-    work = Work(joblist, Preflight(joblist, connect, say), target_of, options, stop, say, show)
+    limit = slurm.deadline(task) if task else None
+    stop = StopRequest(deadline=min(filter(None, (deadline, limit)), default=None))
+    work = Work(joblist, Preflight(joblist, connect, say, stop.check), target_of, options, stop, say, show)
     report = WorkerReport()
     with stop.listening():
         try:
-            _check_targets(names, work)
+            _check_targets(work)
             _claim_all(work, report, task)
         except BulkhaulError as error:
             report.stopped = error
@@ -87,8 +90,11 @@ def transfer_joblist(
         report.files_sent, report.bytes_sent = work.sent.files, work.sent.bytes
         report.exit_code = _exit_code(report)
         _say_end(report, say)
-        if task is not None and _goes_on_later(report, stop, task):
-            report.requeued = _requeued(task, say)
+        if task is not None:
+            moved = report.bytes_sent > 0 or bool(report.succeeded)
+            report.requeued = goes_on_later(
+                task, exit_code=report.exit_code, stop=stop, limit=limit, progressed=moved, say=say
+            )
     return report
 
 
@@ -99,28 +105,25 @@ def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> N
     with session:
         while (claim := session.claim_next(work.stop.check)) is not None:
             report.jobs_by(attempt(claim, work)).append(claim.name)
+        for name, text in session.jobs_given_up():
+            report.failed.append(name)
+            work.say(Message(Mark.FAILED, f"{name}: {text}", detail=0))
         report.in_doubt = session.jobs_in_doubt()
+        report.invalid = session.jobs_nobody_claims(Standing.INVALID)
+        report.unproven = session.jobs_nobody_claims(Standing.UNPROVEN)
 
 
-def _check_targets(names: Sequence[str], work: Work) -> None:
+def _check_targets(work: Work) -> None:
     """Make sure of the buckets of the open jobs before any is claimed; of a long joblist, those near our own share.
 
     Raises:
         UsageError: no open job has a usable target, so it is the settings that lack it.
         S3Error: a bucket cannot be used.
     """
+    names = work.joblist.open_names()
     start = int(slurm.current_share().offset * len(names))
     views = (work.joblist.read(name) for name in (*names[start:], *names[:start]))
-    locations, unusable = [], []
-    for view in islice(filter(_is_open, views), _SAMPLE):
-        assert view.source is not None  # only a job file that can be read is open
-        try:
-            locations.append(location_of(view.target, view.source, work.target_of))
-        except UsageError as error:
-            unusable.append(error)
-    if unusable and not locations:
-        raise unusable[0]
-    work.preflight.check(locations)
+    work.preflight.check(sample_locations(filter(_is_open, views), work.target_of))
 
 
 def _is_open(view: JobView) -> bool:
@@ -149,27 +152,8 @@ def _as_task_id(task: SlurmTask) -> slurm.TaskId:
 
 def _exit_code(report: WorkerReport) -> int:
     codes = [JobsFailed.exit_code] * bool(report.failed) + [Stopped.exit_code] * bool(report.in_doubt)
+    codes += [InvalidJobFile.exit_code] * bool(report.invalid)
     return combined_exit_code([*codes, report.stopped.exit_code if report.stopped else 0])
-
-
-def _goes_on_later(report: WorkerReport, stop: StopRequest, task: slurm.TaskId) -> bool:
-    return slurm.should_requeue(
-        exit_code=report.exit_code,
-        first_signal=stop.first_signal,
-        seconds_left=stop.seconds_left(),
-        restart_count=task.restart_count,
-        progressed=report.bytes_sent > 0 or bool(report.succeeded),
-    )
-
-
-def _requeued(task: slurm.TaskId, say: Say) -> bool:
-    """Ask SLURM to run this task again; the last thing a worker does, since SLURM answers with SIGTERM at once."""
-    try:
-        return requeue(task)
-    except SlurmError as error:
-        # The job is given back all the same; another task or the next array goes on with it.
-        say(Message(Mark.WARNING, f"not requeued: {error}"))
-        return False
 
 
 def _say_end(report: WorkerReport, say: Say) -> None:
@@ -177,6 +161,12 @@ def _say_end(report: WorkerReport, say: Say) -> None:
     if report.in_doubt:
         doubtful = ", ".join(report.in_doubt)
         say(Message(Mark.WARNING, f"Left with owners that may be dead: {doubtful}; start a worker again later"))
+    if report.invalid:
+        text = f"Never claimed, not valid as a job file: {', '.join(report.invalid)}; the summary tells why"
+        say(Message(Mark.FAILED, text, detail=0))
+    if report.unproven:
+        text = f"Never claimed, status not proven: {', '.join(report.unproven)}; `bulkhaul retry --unproven` sends them"
+        say(Message(Mark.WARNING, text))
     if report.stopped is None and not report.in_doubt:
         say(Message(Mark.DONE, f"Nothing left to claim: {counts}."))
     else:

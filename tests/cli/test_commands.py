@@ -220,6 +220,7 @@ def test_a_missing_joblist_is_one_line_with_the_next_step(command: str, tmp_path
 
 def test_what_the_terminals_encoding_lacks_is_escaped_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "plätze").mkdir()
+    (tmp_path / "plätze" / "a.txt").write_text("todo\n/a\n---\n")
     command = [sys.executable, "-m", "bulkhaul", "summarise", "-i", "plätze"]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, capture_output=True, check=True

@@ -33,14 +33,16 @@ def tree_entries(folder: Path) -> set[str]:
 
 
 def _entries(root: bytes, prefix: bytes) -> Iterator[str]:
-    for name in os.listdir(root):
+    with os.scandir(root) as entries:
+        names = [entry.name for entry in entries]
+    if not names:
+        yield os.fsdecode(prefix)
+    for name in names:
         path, full = root + b"/" + name, prefix + name
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            yield os.fsdecode(full)
-        elif os.listdir(path):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
             yield from _entries(path, full + b"/")
         else:
-            yield os.fsdecode(full + b"/")
+            yield os.fsdecode(full)
 
 
 def manifest(lab: Lab) -> dict[str, dict[str, Any]]:
@@ -70,9 +72,9 @@ def retry(lab: Lab) -> None:
     assert lab.statuses() == {JOB: "todo"}
 
 
-def transfer(lab: Lab, *arguments: object, expect: int = 0, **env: str) -> dict[str, Any]:
+def transfer(lab: Lab, *arguments: object, expect: int = 0, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The worker's JSON report; it must end with `expect`, and the job's status must fit that."""
-    output = lab.run("04_transfer_plates.py", "-i", lab.joblist, "--json", *arguments, expect=expect, **env)
+    output = lab.run("04_transfer_plates.py", "-i", lab.joblist, "--json", *arguments, expect=expect, **(env or {}))
     report: dict[str, Any] = json.loads(output)
     assert lab.statuses()[JOB] == {0: "success", 3: "error", 75: "todo"}[expect]
     return report

@@ -139,7 +139,8 @@ def test_the_file_carries_the_progress_in_one_block_however_long_the_name(paths:
     path = paths.heartbeat("w")
     heartbeat = Heartbeat(path, LeaseTimes())
     heartbeat.carry(Progress("j" * 200, 7), None)
-    heartbeat.note(files=3, bytes=4096, last="x" * 5000 + "/é\udcff/.zarray")
+    heartbeat.note(Progress("j" * 200, 7, files=3, bytes=4096, last="x" * 5000 + "/é\udcff/.zarray"))
+    heartbeat.note(Progress("another", 7, files=9, bytes=9, last="of a claim that is over"))
     heartbeat.renew()
     sizes = {path.stat().st_size}
     progress = read_progress(path)

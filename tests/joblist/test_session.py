@@ -444,7 +444,7 @@ def test_five_inodes_a_job_at_rest(tmp_path: Path) -> None:
                     continue
                 joblist.work_path(claim.name, claim.generation).touch()
                 joblist.manifest_path(claim.name).touch()
-                joblist.discard_work(claim.name)
+                joblist.discard_work(claim.name, generation=claim.generation)
                 claim.end(Status.SUCCESS, "all", facts={})
 
     run(["first"], 1)

@@ -32,6 +32,7 @@ IN_ARRAY = {
     "SLURM_ARRAY_TASK_ID": "3",
     "SLURM_ARRAY_TASK_COUNT": "8",
     "SLURM_ARRAY_TASK_MIN": "0",
+    "SLURM_ARRAY_TASK_MAX": "7",
     "SLURM_ARRAY_TASK_STEP": "1",
 }
 
@@ -63,7 +64,8 @@ def test_the_share_follows_the_place_in_the_array() -> None:
 @given(first=st.integers(0, 50), step=st.integers(1, 9), count=st.integers(1, 40))
 def test_the_tasks_of_an_array_share_the_work_without_gap_or_overlap(first: int, step: int, count: int) -> None:
     def share(task: int) -> Share:
-        numbers = {"ID": task, "COUNT": count, "MIN": first, "STEP": step}
+        last = first + (count - 1) * step
+        numbers = {"ID": task, "COUNT": count, "MIN": first, "MAX": last, "STEP": step}
         return current_share({f"SLURM_ARRAY_TASK_{name}": str(number) for name, number in numbers.items()})
 
     shares = [share(first + place * step) for place in range(count)]
@@ -71,9 +73,10 @@ def test_the_tasks_of_an_array_share_the_work_without_gap_or_overlap(first: int,
     assert all(0 <= share.offset < 1 for share in shares)
 
 
-def test_a_handpicked_array_stays_within_the_work() -> None:
+def test_each_task_of_a_handpicked_array_takes_all_of_the_work() -> None:
     environ = {"SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_STEP": "1"}
-    assert all(current_share(environ | {"SLURM_ARRAY_TASK_ID": task}).index < 3 for task in ("1", "5", "600"))
+    environ["SLURM_ARRAY_TASK_MAX"] = "600"
+    assert [current_share(environ | {"SLURM_ARRAY_TASK_ID": task}) for task in ("1", "5", "600")] == [Share()] * 3
 
 
 NEAR, FAR = REQUEUE_WINDOW - 1, REQUEUE_WINDOW + 1

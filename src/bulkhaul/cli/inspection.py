@@ -32,10 +32,13 @@ def doctor(
 ) -> None:
     """Try on the real folder whether it can hold a joblist: link, exclusive create, rename, lock."""
     from bulkhaul.joblist.doctor import Level, examine_folder
+    from bulkhaul.slurm.environment import current_share, current_task
 
     marks = {Level.FINE: Mark.DONE, Level.WARNING: Mark.WARNING, Level.FATAL: Mark.FAILED}
-    _, place, say = o.open_joblist(folder, verbosity=verbosity, config=config, as_json=as_json)
-    findings = examine_folder(place)
+    _, place, say = o.open_joblist(folder, verbosity=verbosity, config=config, as_json=as_json, may_be_empty=True)
+    task, share = current_task(), current_share()
+    party = task.submission if task is not None and share.count > 1 else None
+    findings = examine_folder(place, party=party, expected=share.count)
     for finding in findings.findings:
         say(Message(marks[finding.level], f"{finding.trial}: {finding.text}"))
     say(Message(Mark.INFO, f"Claims here: {findings.mode}"))

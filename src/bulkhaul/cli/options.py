@@ -45,17 +45,35 @@ ConfigFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
+# click's base of all complaints about options; some versions of typer bring a click of their own.
+_BadUsage: Any = typer.BadParameter.__base__
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class ReportingCommand(TyperCommand):
     """A command whose errors end in `render`, however it was started."""
 
+    def make_context(self, info_name: str | None, args: list[str], *others: Any, **more: Any) -> Any:
+        """Read the options; what cannot be used becomes one line too, and a document after `--json`."""
+        parent = more.get("parent")
+        program = " ".join(name for name in (parent and parent.command_path, info_name) if name)
+        prepare_streams()
+        with reported_errors(as_json="--json" in args):
+            try:
+                return super().make_context(info_name, args, *others, **more)
+            except _BadUsage as error:
+                raise UsageError(program, _sentence(error), f"`{program} --help` lists what can be given") from error
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a `BulkhaulError` becomes one line and an exit code."""
-        prepare_streams()
         with reported_errors(as_json=bool(ctx.params.get("as_json"))):
             return super().invoke(ctx)
+
+
+def _sentence(error: Any) -> str:
+    text = " ".join(str(error.format_message()).split()).rstrip(".")
+    return text[:1].lower() + text[1:]
 
 
 def command(app: typer.Typer, name: str, *, example: str) -> Callable[[_Function], _Function]:
@@ -69,20 +87,31 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[_Function
 
 
 def open_joblist(
-    input_path: Path | None, *, verbosity: int, config: Path | None, as_json: bool, **others: object
+    input_path: Path | None,
+    *,
+    verbosity: int,
+    config: Path | None,
+    as_json: bool,
+    may_be_empty: bool = False,
+    **others: object,
 ) -> tuple[Settings, Path, Say]:
     """What every step on a joblist begins with: its settings, its folder (symlinks resolved) and its `Say`.
 
     Raises:
-        UsageError: bad settings, or the folder is missing.
+        UsageError: bad settings, or the folder is missing, or it holds no job and must not be empty.
     """
     from bulkhaul.assembly import joblist_folder
+    from bulkhaul.joblist.joblist import Joblist
     from bulkhaul.settings import load_settings
 
     say = speaker(verbosity, as_json=as_json)
     settings = load_settings({"joblist": input_path, **others}, config=config)
     folder = joblist_folder(settings).resolve()
     if not folder.is_dir():
-        raise UsageError(folder, "no such joblist", "check --input_path, or make it with `bulkhaul extract`")
+        reason = "a joblist is a folder, this is none" if folder.exists() else "no such joblist"
+        raise UsageError(folder, reason, "check --input_path, or make it with `bulkhaul extract`")
+    if not may_be_empty and not Joblist(folder).names():
+        # Most likely another folder was meant, which "nothing left to do" would hide.
+        raise UsageError(folder, "it holds no job file", "check --input_path, or make them with `bulkhaul extract`")
     say(Message(Mark.INFO, f"Valid input path: {folder}"))
     return settings, folder, say

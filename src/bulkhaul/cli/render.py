@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn
 
@@ -39,7 +39,9 @@ def speaker(verbosity: int, *, as_json: bool) -> Say:
 
     def say(message: Message) -> None:
         if message.detail <= verbosity:
-            typer.echo(_printable(str(message)), err=as_json)
+            # A log on a full disk, or a pager that was left, must not keep a worker from giving its job back.
+            with suppress(OSError):
+                typer.echo(_printable(str(message)), err=as_json)
 
     return say
 

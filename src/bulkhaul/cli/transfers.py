@@ -70,21 +70,17 @@ def verify(
     """Compare finished jobs with S3 again, without downloading; name each file that differs."""
     from bulkhaul.assembly import connector, target_finder
     from bulkhaul.audit import verify_joblist
-    from bulkhaul.stopping import StopRequest
     from bulkhaul.transfer.terms import SyncLevel
 
     settings, folder, say = o.open_joblist(
         input_path, verbosity=verbosity, config=config, as_json=as_json, sync_level=sync_level
     )
-    stop = StopRequest()
-    with stop.listening():
-        report = verify_joblist(
-            folder,
-            connect=connector(settings),
-            target_of=target_finder(settings),
-            sync_level=SyncLevel(settings.sync_level),
-            reset=reset,
-            gate=stop.check,
-            say=say,
-        )
+    report = verify_joblist(
+        folder,
+        connect=connector(settings),
+        target_of=target_finder(settings),
+        sync_level=SyncLevel(settings.sync_level),
+        reset=reset,
+        say=say,
+    )
     end(report, exit_code=report.exit_code, as_json=as_json)

@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 class Claim:
     """A job that this worker owns until it ends or releases it, or a newer generation takes it.
 
-    `name`, `generation`, `source`, `target` (None in an old file of three lines) and `headers` do not change.
+    `name`, `generation`, `source`, `target` (None in an old file of three lines) and `headers` do not change;
+    `facts` is what the release before it left.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Claim:
         self.source = Path(file.source)
         self.target = file.target
         self.headers: Mapping[str, str] = file.headers
+        self.facts: Mapping[str, object] = record.facts
         self._paths = paths
         self._record = record
         self._lock = lock
@@ -66,7 +68,7 @@ class Claim:
 
     def progress(self, *, files: int, bytes: int, last: str) -> None:
         """Note what this claim has newly sent (not skipped) and the file at hand; it goes out with the next beat."""
-        self._heartbeat.note(files=files, bytes=bytes, last=last)
+        self._heartbeat.note(Progress(self.name, self.generation, files, bytes, last))
 
     def log(self, text: str) -> None:
         """Append one line with the time to the job file (last 200 kept) and to the worker's full log.
@@ -91,9 +93,9 @@ class Claim:
         """
         self._end(End(status), text, facts)
 
-    def release(self, text: str) -> None:
-        """Give the job back: line 1 becomes `todo`. Errors as for `end`."""
-        self._end(End.RELEASED, text, {})
+    def release(self, text: str, *, facts: Mapping[str, object] | None = None) -> None:
+        """Give the job back: line 1 becomes `todo`; the next claim finds `facts`. Errors as for `end`."""
+        self._end(End.RELEASED, text, facts or {})
 
     def _end(self, end: End, text: str, facts: Mapping[str, object]) -> None:
         if self._lost.is_set():

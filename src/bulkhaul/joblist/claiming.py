@@ -10,7 +10,7 @@ from bulkhaul.joblist.claim import Claim
 from bulkhaul.joblist.heartbeat import Heartbeat, read_progress
 from bulkhaul.joblist.job import Owner, Standing, Status
 from bulkhaul.joblist.jobfile import JobFile
-from bulkhaul.joblist.ledger import Record, new_record, publish
+from bulkhaul.joblist.ledger import End, Record, new_record, publish
 from bulkhaul.joblist.liveness import Observer, Sign
 from bulkhaul.joblist.locks import Lock
 from bulkhaul.joblist.paths import JoblistPaths
@@ -21,7 +21,7 @@ _MOST_DEATHS = 3
 
 
 class Claimer:
-    """Claims for one worker, one at a time."""
+    """Claims for one worker, one at a time; `given_up` are (job, reason) of those that it ended instead."""
 
     def __init__(
         self, paths: JoblistPaths, owner: Owner, *, lock: Lock, heartbeat: Heartbeat, observer: Observer
@@ -32,6 +32,7 @@ class Claimer:
         self._heartbeat = heartbeat
         self._observer = observer
         self._open: Claim | None = None
+        self.given_up: list[tuple[str, str]] = []
 
     @property
     def holding(self) -> bool:
@@ -98,7 +99,10 @@ class Claimer:
         before = view.record
         if before is None or before.end is not None:
             number = 1 if before is None else before.generation + 1
-            record = new_record(name, number, self._owner, text=f"claimed by {self._owner} generation={number}")
+            facts = before.facts if before is not None and before.end is End.RELEASED else {}
+            record = new_record(
+                name, number, self._owner, text=f"claimed by {self._owner} generation={number}", facts=facts
+            )
         else:
             record = self._succession(before)
         if not publish(self._paths.ledger, record):
@@ -134,6 +138,7 @@ class Claimer:
             f"read its log in {self._paths.log('').parent}, remove the cause, then `bulkhaul retry`"
         )
         claim.end(Status.ERROR, text, facts=record.facts)
+        self.given_up.append((claim.name, text))
         return None
 
     def _remove_heartbeat(self, owner: Owner) -> None:

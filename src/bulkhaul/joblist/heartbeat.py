@@ -120,10 +120,11 @@ class Heartbeat:
         """Let the beats carry `progress`; `look` is called at each beat and notes whether the claim still stands."""
         self._progress, self._look = progress, look
 
-    def note(self, *, files: int, bytes: int, last: str) -> None:
-        """Replace the numbers that the next beat carries."""
-        if self._progress is not None:
-            self._progress = replace(self._progress, files=files, bytes=bytes, last=last)
+    def note(self, progress: Progress) -> None:
+        """Replace the numbers that the next beat carries; a claim that is over has none to give."""
+        carried = self._progress
+        if carried is not None and (carried.job, carried.generation) == (progress.job, progress.generation):
+            self._progress = progress
 
     def fresh(self) -> bool:
         """True while the last good beat is younger than 2/3 of the lease."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bulkhaul.errors import UsageError
+from bulkhaul.errors import InvalidJobFile, UsageError
 from bulkhaul.fsio import create_file, storage_errors
 from bulkhaul.joblist.heartbeat import LeaseTimes
-from bulkhaul.joblist.index import refresh_index, scan_views
+from bulkhaul.joblist.index import read_index, refresh_index, scan_views
 from bulkhaul.joblist.job import JobView, Owner, Standing, Status
 from bulkhaul.joblist.jobfile import JobFile, render_jobfile, source_problem
 from bulkhaul.joblist.liveness import process_gone
@@ -90,11 +90,12 @@ class Joblist:
             found = [path for path in folder.iterdir() if _work_number(path, name) >= 0] if folder.is_dir() else []
         return sorted(found, key=lambda path: _work_number(path, name))
 
-    def discard_work(self, name: str) -> None:
-        """Remove the partial manifests of `name`."""
+    def discard_work(self, name: str, *, generation: int) -> None:
+        """Remove the partial manifests of `name` up to `generation`; those of a successor are its own."""
         for path in self.work_paths(name):
-            with storage_errors(path):
-                path.unlink(missing_ok=True)
+            if _work_number(path, name) <= generation:
+                with storage_errors(path):
+                    path.unlink(missing_ok=True)
 
     def state_path(self, *parts: str) -> Path:
         """A path inside `.bulkhaul`."""
@@ -103,6 +104,13 @@ class Joblist:
     def read(self, name: str) -> JobView:
         """One job as it stands, with its log; never raises for what the job file holds (see `problem`)."""
         return view_job(self._paths, name, dead=process_gone, whole_log=True)
+
+    def open_names(self) -> list[str]:
+        """The jobs that may still be claimed, sorted: from the index if a worker has made one, else all."""
+        index = read_index(self._paths)
+        if index is None:
+            return self.names()
+        return [row.name for row in index.rows if row.standing in (Standing.FREE, Standing.OWNED, Standing.EXPIRED)]
 
     def iterate(self) -> Iterator[JobView]:
         """All jobs as they stand, sorted by name, read one by one as asked for; changes nothing."""
@@ -130,12 +138,16 @@ class Joblist:
 
         Raises:
             UsageError: one of `names` is no job; nothing was changed.
+            InvalidJobFile: one of `names` cannot be read; nothing was changed.
             StorageError: some may have been set.
         """
         known = self.names()
         if unknown := set(names or ()) - set(known):
             raise UsageError(", ".join(sorted(unknown)), "no such job in this joblist", f"look into {self.folder}")
-        views = (self.read(name) for name in known if names is None or name in names)
+        views = [self.read(name) for name in known if names is None or name in names]
+        for view in views if names is not None else ():
+            if view.standing is Standing.INVALID:
+                raise InvalidJobFile(self.path(view.name), view.problem, "mend the file, then retry")
         wanted = (view for view in views if view.status is Status.ERROR or (unproven and _is_unproven(view)))
         return [view.name for view in wanted if self._set_todo(view, "todo: retry")]
 

@@ -51,6 +51,7 @@ class Session:
         self._claimer = Claimer(paths, owner, lock=lock, heartbeat=self._heartbeat, observer=observer)
         self._finder = Finder(paths, lock=lock, dead=self._claimer.dead, offset=offset, patience=times.ttl)
         self._doubtful: list[str] = []
+        self._seen: tuple[Row, ...] = ()
 
     def __enter__(self) -> Session:
         for folder in self._paths.folders():
@@ -83,6 +84,14 @@ class Session:
         """The jobs that were `ongoing` when `claim_next` ended, with an owner neither seen alive nor found dead."""
         return list(self._doubtful)
 
+    def jobs_given_up(self) -> list[tuple[str, str]]:
+        """The jobs that this session ended as `error` instead of claiming them once more, with the reason."""
+        return list(self._claimer.given_up)
+
+    def jobs_nobody_claims(self, standing: Standing) -> list[str]:
+        """The jobs that the last full scan found `INVALID` or `UNPROVEN`: they wait for a person."""
+        return [row.name for row in self._seen if row.standing is standing]
+
     def _claim_todo(self, gate: Gate) -> tuple[Claim | None, list[str]]:
         """A free job, or the names of those that somebody else was faster at."""
         missed = []
@@ -97,7 +106,7 @@ class Session:
         until = float("inf")
         while True:
             began = time.monotonic()
-            rows = self._finder.fresh_index(gate).rows
+            rows = self._seen = self._finder.fresh_index(gate).rows
             claim, missed = self._claim_todo(gate)
             if claim is not None:
                 return claim

@@ -6,6 +6,9 @@ a record.
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +23,9 @@ from bulkhaul.joblist.paths import JoblistPaths, is_job_file, name_problem
 _LONGEST_FILE = 4 << 20
 
 Dead = Callable[[Owner], bool]
+
+
+_NO_FILE = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
 
 
 def job_names(paths: JoblistPaths) -> list[str]:
@@ -42,18 +48,29 @@ def read_jobfile(paths: JoblistPaths, name: str) -> JobFile:
     """
     path = paths.job(name)
     try:
-        with storage_errors(path), path.open("rb") as file:
-            data = file.read(_LONGEST_FILE + 1)
+        with storage_errors(path):
+            data = _read_regular(path)
     except StorageError as error:
         # One job that cannot be read must not hide all others; a failing disk must.
-        if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
+        cause = error.__cause__
+        if isinstance(cause, FileNotFoundError):
             raise InvalidJobFile(path.name, "there is no such job file", "extract the joblist again") from error
-        if isinstance(error.__cause__, PermissionError):
+        if isinstance(cause, PermissionError):
             raise InvalidJobFile(path.name, "there is no right to read it", "ask its owner for that right") from error
+        if isinstance(cause, OSError) and cause.errno in _NO_FILE:
+            raise InvalidJobFile(path.name, "it is no file", "remove it") from error
         raise
     if len(data) > _LONGEST_FILE:
         raise InvalidJobFile(path.name, "the job file is larger than 4 MiB", "cut its log")
     return parse_jobfile(data, name=name)
+
+
+def _read_regular(path: Path) -> bytes:
+    # A FIFO would block for ever, and a worker that waits in `open` hears no signal.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return file.read(_LONGEST_FILE + 1)
 
 
 def view_job(paths: JoblistPaths, name: str, *, dead: Dead, hint: int = 0, whole_log: bool = False) -> JobView:

@@ -152,6 +152,7 @@ def _bring_all(
             for future in as_completed(futures):
                 parts.append(future.result())
                 on_bytes(parts[-1].span.length)
+                upload.file.check_unchanged()  # or the rest of a file that is written to would go out for nothing
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, UploadGone):

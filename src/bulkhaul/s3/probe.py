@@ -14,7 +14,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
-from bulkhaul.errors import AccessDenied, BucketUnusable, IntegrityFailed, NoSuchObject, ObjectRefused, S3Error
+from bulkhaul.errors import (
+    AccessDenied,
+    BucketUnusable,
+    IntegrityFailed,
+    NoMatchingGrant,
+    NoSuchObject,
+    ObjectRefused,
+    S3Error,
+)
 from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.connection import Connection
@@ -70,16 +78,13 @@ class Features:
         return cls(**{name: data[name] for name in names}, leftovers=tuple(str(one) for one in leftovers))
 
     def notes(self) -> tuple[str, ...]:
-        """One line for a person for each mode that is less than S3's own."""
+        """One line for a person for each mode that proves or resumes less than S3's own; the order of listings is none."""
         lines = {
             "the server does not check CRC64NVME; sizes and ETags alone prove what arrived": self.checksum_enforced,
             "HEAD is refused; a lost answer is resolved by sending again": self.head,
             "multipart uploads are refused; files above the multipart threshold cannot be sent": self.multipart,
             "the server keeps no checksum of a whole multipart object; its ETag proves it": (
                 self.multipart_checksum or not self.multipart
-            ),
-            "the server does not list in byte order; each listing is sorted on disk before it is used": (
-                self.lists_in_byte_order
             ),
             "ListParts is refused; a large file that was cut off is sent from its beginning": (
                 self.list_parts or not self.multipart
@@ -115,6 +120,15 @@ def check_access(connection: Connection, *, gate: Gate = open_gate) -> None:
     trial.check_listing()
     with trial.cleanup():
         trial.put()
+
+
+def check_listing(connection: Connection, *, gate: Gate = open_gate) -> None:
+    """Make sure of listing below the location: all that a step which writes nothing needs; one small request.
+
+    Raises:
+        AccessDenied, BucketUnusable, S3Error: as from `probe`.
+    """
+    _Trial(connection, gate).check_listing()
 
 
 class _Trial:
@@ -274,5 +288,7 @@ def _right(name: str, location: S3Location) -> Iterator[None]:
     """Name the right that is missing in a refusal inside."""
     try:
         yield
+    except NoMatchingGrant:
+        raise  # it was not S3 that refused, and it names its own next step
     except AccessDenied as error:
         raise AccessDenied(location, error.reason, f"ask for {name} there", code=error.code) from error

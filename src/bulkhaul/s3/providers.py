@@ -14,7 +14,15 @@ from typing import Any, Literal
 import botocore.credentials
 
 from bulkhaul import proc
-from bulkhaul.errors import AccessDenied, BucketUnusable, CredentialsError, NoSuchObject, ObjectRefused, UsageError
+from bulkhaul.errors import (
+    AccessDenied,
+    BucketUnusable,
+    CredentialsError,
+    NoMatchingGrant,
+    NoSuchObject,
+    ObjectRefused,
+    UsageError,
+)
 from bulkhaul.s3.client import S3Options, make_client, open_session, s3_errors
 from bulkhaul.s3.credentials import Grant, Provider, Token
 from bulkhaul.s3.location import S3Location
@@ -90,7 +98,9 @@ def _data_access(options: S3Options, account: str, asked: Mapping[str, Any]) -> 
     try:
         return repeat(_request(lambda: client.get_data_access(AccountId=account, **asked), thing), policy=_POLICY)
     except (AccessDenied, NoSuchObject, ObjectRefused, BucketUnusable) as error:
-        raise CredentialsError(
+        # A denial may hold for this prefix alone; a missing account or instance never does.
+        kind = NoMatchingGrant if isinstance(error, AccessDenied) else CredentialsError
+        raise kind(
             thing,
             f"no matching grant: {error.reason}",
             f"check account and target, or ask the bucket's owner for a {asked['Permission']} grant",

@@ -75,8 +75,10 @@ def current_share(environ: Mapping[str, str] = os.environ) -> Share:
     task, count = _number(environ, "SLURM_ARRAY_TASK_ID"), _number(environ, "SLURM_ARRAY_TASK_COUNT")
     if task is None or not count:
         return Share()
-    # `--array=10-40:10` has tasks 10, 20, 30, 40; an irregular one (`1,5,6`) at least stays within 0 to count - 1.
+    # `--array=10-40:10` has tasks 10, 20, 30, 40. In an irregular one (`1,5,6`) no task knows its place: all take all.
     first, step = _number(environ, "SLURM_ARRAY_TASK_MIN") or 0, _number(environ, "SLURM_ARRAY_TASK_STEP") or 1
+    if (_number(environ, "SLURM_ARRAY_TASK_MAX") or first) - first != (count - 1) * step:
+        return Share()
     return Share(index=(task - first) // step % count, count=count)
 
 

@@ -24,7 +24,13 @@ AWS = (
     "AWS_EC2_METADATA_DISABLED",
 )
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "BULKHAUL_CREDENTIAL_COMMAND",  # its arguments may hold a token; in the settings file it reaches the tasks
+)
 
 
 def exported_names(environ: Mapping[str, str]) -> list[str]:
@@ -41,6 +47,8 @@ def kept_back(environ: Mapping[str, str]) -> list[str]:
 
 def _is_listed(name: str) -> bool:
     # sbatch gets names separated by commas; anything odder could smuggle in an `=value`.
+    if name in SECRETS:
+        return False
     return name in (*ALWAYS, *AWS, *PROXIES) or re.fullmatch(r"BULKHAUL_[A-Z0-9_]+", name) is not None
 
 

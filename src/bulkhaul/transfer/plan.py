@@ -62,9 +62,13 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """An entry that is not sent, by policy or because it cannot be; `record` says why."""
+    """An entry that is not sent, by policy or because it cannot be; `record` says why.
+
+    `listed`: S3 has an object under its key all the same.
+    """
 
     record: Record
+    listed: bool = False
 
     @property
     def name(self) -> str:
@@ -123,10 +127,11 @@ def _decide(
 ) -> Decision:
     if isinstance(entry, LeftOut):
         name = entry.name + "/" if entry.folder else entry.name
-        return Leave(Record(name, Outcome.FAILED if entry.failed else Outcome.SKIPPED, entry.reason))
+        outcome = Outcome.FAILED if entry.failed else Outcome.SKIPPED
+        return Leave(Record(name, outcome, entry.reason), listed=remote is not None)
     problem = key_problem(location.key(entry.name))
     if problem is not None:
-        return Leave(failed(entry, f"refused: {problem}"))
+        return Leave(failed(entry, f"refused: {problem}"), listed=remote is not None)
     if remote is None:
         return Upload(entry, "missing")
     if remote.size != entry.size:

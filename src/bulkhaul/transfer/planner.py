@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from bulkhaul.sources.tree import walk
 from bulkhaul.transfer.manifest import Outcome, Record
 from bulkhaul.transfer.merging import earlier_records
-from bulkhaul.transfer.plan import Compare, Decision, Extra, Skip, Upload, plan
+from bulkhaul.transfer.plan import Compare, Decision, Extra, Leave, Skip, Upload, plan
 from bulkhaul.transfer.run import Run
 from bulkhaul.transfer.spool import DeferredMetadata
-from bulkhaul.transfer.zarr import StandingMetadata, is_metadata
+from bulkhaul.transfer.zarr import StandingMetadata, is_metadata, withholds
 
 _GATE_EVERY = 256  # decisions
 _NAMED = 5  # extra objects that are named
@@ -74,9 +74,8 @@ class Planner:
         for number, decision in enumerate(self._decisions()):
             if number % _GATE_EVERY == 0:  # a plan that sends nothing makes no requests
                 self._run.requests.gate()
-            if isinstance(decision, Upload | Compare | Skip):
-                missing = isinstance(decision, Upload) and decision.reason == "missing"
-                standing.see(decision.name, missing=missing)
+            if not isinstance(decision, Extra):
+                standing.see(decision.name, missing=_is_missing(decision))
             self._carry_out(decision)
         if found := standing.end():
             self.findings.notes.append(found)
@@ -109,3 +108,11 @@ class Planner:
             self._run.tally.planned(record.size)
             self._run.tally.settled(record)
         self.settled.add(record)
+
+
+def _is_missing(decision: Upload | Compare | Skip | Leave) -> bool:
+    """Whether S3 lacked, before this run, what readers of Zarr may take for fill value."""
+    if isinstance(decision, Leave):
+        # What is inside a folder that cannot be read is not known; it withholds the metadata above it anyway.
+        return withholds(decision.record) and not decision.listed and not decision.name.endswith("/")
+    return isinstance(decision, Upload) and decision.reason == "missing"

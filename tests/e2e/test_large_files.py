@@ -1,0 +1,305 @@
+"""Large files in parts by real workers: bounded memory, killed and resumed, changed in between, answers lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.accounts import FAILED, JOB, PREFIX, Fate, assert_books, error_line, job_text, manifest, plate, retry, transfer
+from e2e.lab import Lab, wait_until, write_plate
+from e2e.oracle import plain_client
+from e2e.turnstile import Turnstile, front_env, is_probe
+from servers.seaweed import ADMIN, Seaweed
+from servers.stub.message import Answer, Request
+from servers.stub.script import error_in_200, lose_answer
+from servers.stub_s3 import Front, StubS3
+
+pytestmark = pytest.mark.s3
+
+MIB = 1 << 20
+GIB = 1 << 30
+PART = 5 * MIB
+PARTS = 12
+NAME = "objects.csv"
+KEY = f"{PREFIX}/{NAME}"
+IN_PARTS = {"BULKHAUL_PART_SIZE": "5MiB", "BULKHAUL_MULTIPART_THRESHOLD": "5MiB"}
+AT_ONCE = 4  # parts of one file in flight
+ENGINES = pytest.mark.parametrize("engine", ["obstore", "s3transfer"])
+
+
+@pytest.fixture
+def front(s3_server: Seaweed) -> Iterator[StubS3]:
+    """The real S3 server behind our own stub, which counts and holds back."""
+    with StubS3(front=Front(s3_server.url, ADMIN.access_key, ADMIN.secret_key)) as front:
+        yield front
+
+
+def begin(lab: Lab, size: int = PARTS * PART - 1) -> Path:
+    """The plate with a few chunks and one large file, its job extracted; the large file."""
+    write_plate(plate(lab), chunks=3, seed=1)
+    path = plate(lab) / NAME
+    path.write_bytes(random.Random(size).randbytes(size))
+    lab.extract()
+    return path
+
+
+def through(front: StubS3) -> dict[str, str]:
+    return {**front_env(front), **IN_PARTS}
+
+
+def of_the_file(request: Request) -> bool:
+    return request.key == KEY
+
+
+def parts_stored(front: StubS3) -> list[int]:
+    """The numbers of the parts that S3 has taken, as often as it took them."""
+    entries = [entry for entry in front.log.entries if entry.key == KEY and entry.operation == "UploadPart"]
+    return [int(entry.query["partNumber"]) for entry in entries if entry.status == 200]
+
+
+def parked(lab: Lab) -> list[Any]:
+    uploads = plain_client(lab.env).list_multipart_uploads(Bucket=lab.bucket).get("Uploads", [])
+    return [upload for upload in uploads if upload["Key"] == KEY]
+
+
+def stop_amid_parts(lab: Lab, front: StubS3, number: signal.Signals, *, engine: str, after: int = 5) -> set[int]:
+    """Run a worker, and send it a signal when S3 has `after` parts and holds back the rest; the parts S3 has."""
+    held = Turnstile(front, "UploadPart", fits=of_the_file, free=after)
+    worker = lab.worker("--engine", engine, **through(front))
+    held.wait()
+    wait_until(lambda: len(parts_stored(front)) == after, what=f"{after} parts are stored")
+    worker.send_signal(number)
+    if number != signal.SIGKILL:
+        time.sleep(0.3)  # the handler has run before the parts in flight end
+        held.open()
+    output, _ = worker.communicate(timeout=60)
+    held.open(lost=True)
+    assert worker.returncode == (75 if number == signal.SIGTERM else -signal.SIGKILL), output
+    assert held.held <= AT_ONCE, "more parts were in flight than there are threads"
+    time.sleep(0.2)  # what was held has been cut
+    front.script.clear()
+    stored = parts_stored(front)
+    front.log.clear()
+    assert len(stored) == len(set(stored))
+    assert after <= len(stored) <= after + AT_ONCE
+    return set(stored)
+
+
+@ENGINES
+def test_after_kill_9_another_worker_sends_only_the_parts_that_s3_lacks(lab: Lab, front: StubS3, engine: str) -> None:
+    begin(lab)
+    stored = stop_amid_parts(lab, front, signal.SIGKILL, engine=engine)
+    assert lab.statuses() == {JOB: "ongoing"}
+    assert len(parked(lab)) == 1
+    transfer(lab, "--engine", engine, env=through(front))
+    assert sorted(parts_stored(front)) == sorted(set(range(1, PARTS + 1)) - stored)
+    assert front.log.counts()["CreateMultipartUpload"] == 0
+    assert_books(lab, {})
+
+
+def test_sigterm_parks_the_parts_and_the_next_worker_adopts_them(lab: Lab, front: StubS3) -> None:
+    begin(lab)
+    stored = stop_amid_parts(lab, front, signal.SIGTERM, engine="obstore")
+    assert lab.statuses() == {JOB: "todo"}
+    assert "SIGTERM" in job_text(lab)
+    assert len(parked(lab)) == 1
+    transfer(lab, env=through(front))
+    assert sorted(parts_stored(front)) == sorted(set(range(1, PARTS + 1)) - stored)
+    assert_books(lab, {})
+
+
+@pytest.mark.parametrize("change", ["content", "longer", "replaced", "vanished"])
+def test_a_file_that_changed_before_the_resume_is_sent_anew_and_nothing_stays_parked(
+    lab: Lab, front: StubS3, change: str
+) -> None:
+    path = begin(lab)
+    stop_amid_parts(lab, front, signal.SIGKILL, engine="obstore")
+    if change == "content":
+        with path.open("r+b") as file:
+            file.write(b"other bytes")
+    elif change == "longer":
+        with path.open("ab") as file:
+            file.write(b"z" * 100)
+    else:
+        (path.parent / "new").write_bytes(random.Random(99).randbytes(path.stat().st_size))
+        (path.parent / "new").replace(path)
+        if change == "vanished":
+            path.unlink()
+    transfer(lab, env=through(front))
+    sent = [] if change == "vanished" else list(range(1, 1 + -(-path.stat().st_size // PART)))
+    assert sorted(parts_stored(front)) == sent, "old parts were used"
+    assert_books(lab, {})
+    assert parked(lab) == []
+
+
+def test_a_stored_part_with_other_bytes_is_sent_again(lab: Lab, front: StubS3) -> None:
+    begin(lab)
+    stored = stop_amid_parts(lab, front, signal.SIGKILL, engine="obstore")
+    (upload,) = parked(lab)
+    client = plain_client(lab.env)
+    damaged = min(stored)
+    part = {"Bucket": lab.bucket, "Key": KEY, "UploadId": upload["UploadId"], "PartNumber": damaged}
+    client.upload_part(**part, Body=b"\0" * PART, ChecksumAlgorithm="CRC64NVME")
+    transfer(lab, env=through(front))
+    assert sorted(parts_stored(front)) == sorted(set(range(1, PARTS + 1)) - stored | {damaged})
+    assert_books(lab, {})
+
+
+def test_without_the_right_to_list_parts_all_parts_are_sent_again(lab: Lab, front: StubS3) -> None:
+    begin(lab)
+    stop_amid_parts(lab, front, signal.SIGKILL, engine="obstore")
+    front.denied.add("ListParts")
+    transfer(lab, env=through(front))
+    assert 403 in front.log.statuses("ListParts")
+    assert sorted(parts_stored(front)) == list(range(1, PARTS + 1))
+    assert_books(lab, {})
+
+
+def test_an_upload_that_somebody_aborted_is_begun_anew(lab: Lab, front: StubS3) -> None:
+    begin(lab)
+    stop_amid_parts(lab, front, signal.SIGKILL, engine="obstore")
+    (upload,) = parked(lab)
+    plain_client(lab.env).abort_multipart_upload(Bucket=lab.bucket, Key=KEY, UploadId=upload["UploadId"])
+    transfer(lab, env=through(front))
+    assert front.log.counts()["CreateMultipartUpload"] == 1
+    assert sorted(parts_stored(front)) == list(range(1, PARTS + 1))
+    assert_books(lab, {})
+
+
+@pytest.mark.parametrize("fault", ["lost", "error in 200, done", "error in 200, not done"])
+def test_a_completion_whose_answer_is_lost_or_lies_is_resolved(lab: Lab, front: StubS3, fault: str) -> None:
+    begin(lab)
+    act = lose_answer() if fault == "lost" else error_in_200(committed="not done" not in fault)
+    front.script.plan("CompleteMultipartUpload", act, key=KEY)
+    transfer(lab, env=through(front))
+    assert front.script.met == 1
+    assert sorted(parts_stored(front)) == list(range(1, PARTS + 1)), "parts were sent again"
+    assert_books(lab, {})
+
+
+def test_killed_after_the_completion_the_object_that_stands_is_recognised(lab: Lab, front: StubS3) -> None:
+    begin(lab)
+    held = Turnstile(front, "CompleteMultipartUpload", fits=of_the_file)
+    worker = lab.worker(**through(front))
+    held.wait()
+    worker.kill()
+    worker.wait()
+    held.open()  # S3 does what it was asked for; nobody hears the answer
+    wait_until(lambda: not parked(lab), what="the upload is completed")
+    front.script.clear()
+    front.log.clear()
+    transfer(lab, env=through(front))
+    assert parts_stored(front) == [], "the object was there already"
+    assert_books(lab, {})
+
+
+def test_a_file_that_changes_while_its_parts_go_out_arrives_as_the_new_one(lab: Lab, front: StubS3) -> None:
+    path = begin(lab)
+    held = Turnstile(front, "UploadPart", fits=of_the_file, free=4)
+    worker = lab.worker(**through(front))
+    held.wait()
+    with path.open("r+b") as file:
+        file.write(b"the first part is on its way already")
+    held.open()
+    output, _ = worker.communicate(timeout=60)
+    assert worker.returncode == 0, output
+    # What was in flight ends; nothing more of the old version is begun.
+    assert len(parts_stored(front)) <= 4 + 2 * AT_ONCE + PARTS - 4
+    assert_books(lab, {})
+    assert manifest(lab)[NAME]["mtime_ns"] == path.stat().st_mtime_ns
+
+
+def test_a_file_that_never_stops_changing_fails_by_name_until_it_does(lab: Lab, front: StubS3) -> None:
+    path = begin(lab)
+    done = 0
+
+    def grow(request: Request, serve: Any) -> Answer:
+        nonlocal done
+        if request.key == KEY and done < 1_000:
+            done += 1
+            with path.open("ab") as file:
+                file.write(b"more")
+        answer: Answer = serve()
+        return answer
+
+    front.script.plan("UploadPart", grow, times=1_000_000)
+    transfer(lab, expect=3, env=through(front))
+    # The rest of the file is not sent for nothing: a few parts of each of two attempts.
+    assert len(parts_stored(front)) <= 2 * 2 * AT_ONCE
+    assert "changed while it was read" in error_line(lab)
+    assert NAME in error_line(lab)
+    assert_books(lab, {NAME: Fate(FAILED, "changed while it was read")})
+    front.script.clear()
+    retry(lab)
+    assert transfer(lab, env=through(front))["files_sent"] == 1
+    assert_books(lab, {})
+    assert parked(lab) == []
+
+
+def test_files_around_the_threshold_and_the_part_size_arrive(lab: Lab, front: StubS3) -> None:
+    write_plate(plate(lab), chunks=3, seed=1)
+    for size in (PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1):
+        (plate(lab) / f"{size:09d}").write_bytes(random.Random(size).randbytes(size))
+    lab.extract()
+    transfer(lab, env=through(front))
+    begun = [entry for entry in front.log.entries if entry.operation == "CreateMultipartUpload"]
+    assert len([entry for entry in begun if not is_probe(entry.key)]) == 5
+    assert_books(lab, {})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_sparse_file_above_5_gib_arrives_in_little_memory(lab: Lab, s3_server: Seaweed) -> None:
+    """Above what one PUT may carry. 64 MiB parts, so that the server's index of chunks stays small too."""
+    write_plate(plate(lab), chunks=3, seed=1)
+    path = plate(lab) / NAME
+    size = 5 * GIB + 12_345
+    with path.open("wb") as file:
+        file.truncate(size)
+        for place in (0, 3 * GIB + 17, size - 7):
+            os.pwrite(file.fileno(), b"content", place)
+    lab.extract()
+    begun = time.monotonic()
+    worker = lab.worker("--json", BULKHAUL_PART_SIZE="64MiB")
+    peak = 0
+    while worker.poll() is None:
+        peak = max(peak, peak_memory(worker.pid))
+        time.sleep(0.02)
+    seconds = time.monotonic() - begun
+    output, errors = worker.communicate()
+    assert worker.returncode == 0, output + errors
+    print(f"5 GiB in {seconds:.1f} s, peak {peak / MIB:.0f} MiB")
+    assert 0 < peak < 400 * MIB
+    client = plain_client(lab.env)
+    found = client.head_object(Bucket=lab.bucket, Key=KEY, ChecksumMode="ENABLED")
+    assert found["ContentLength"] == size
+    assert found["ETag"].strip('"') == multipart_etag(path, 64 * MIB)
+    assert found["ETag"].strip('"') == manifest(lab)[NAME]["etag"]
+    assert parked(lab) == []
+
+
+def peak_memory(pid: int) -> int:
+    """The most that the process has held in memory so far, in bytes; 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(found[0]) * 1024 if found else 0
+
+
+def multipart_etag(path: Path, part_size: int) -> str:
+    """What S3 calls an object of these bytes in parts of this size."""
+    digests = []
+    with path.open("rb") as file:
+        while data := file.read(part_size):
+            digests.append(hashlib.md5(data).digest())
+    return f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(digests)}"
