@@ -20,7 +20,7 @@ BASE = {"errors", "fsio", "proc", "messages", "spill", "stopping"}
 COLUMNS = {"joblist", "sources", "s3"}
 STEPS = {
     *("extract", "check", "check_findings", "check_sources", "check_targets"),
-    *("preflight", "progress", "requeueing", "attempt", "rehearsal", "worker", "audit"),
+    *("preflight", "targets", "progress", "requeueing", "attempt", "rehearsal", "worker", "audit"),
 }
 
 # Part of the package -> the parts that it may import (itself always). A new part needs a line here.

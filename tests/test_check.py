@@ -23,6 +23,8 @@ from servers.stub.script import refuse
 from servers.stub_s3 import StubS3
 from unprivileged import reachable_folder, run_unprivileged
 
+pytestmark = pytest.mark.slow  # a server a test
+
 BUCKET = "bkt"
 
 
@@ -424,8 +426,6 @@ from bulkhaul.check_findings import Target
 from bulkhaul.check_sources import SourceSize, check_sources
 from bulkhaul.messages import silent
 from bulkhaul.s3.location import S3Location
-
-pytestmark = pytest.mark.slow  # a process or a server a test
 
 source = Path(sys.argv[1])
 target = Target("a", source, S3Location("bkt", "a"), done=False)

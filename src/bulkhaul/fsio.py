@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from bulkhaul.errors import StorageError
@@ -84,11 +84,12 @@ def replace_file(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
-def create_file(path: Path, data: bytes) -> bool:
+def create_file(path: Path, data: bytes, *, unique: bool = True) -> bool:
     """Put-if-absent: True when this call made `path`, False when it was there; never a half-written file.
 
     `data` must be unique to the caller (hold a random token): over NFS the answer to link(2) can be lost and the call
-    repeated, so that our own link reports "exists"; what the file then holds decides.
+    repeated, so that our own link reports "exists"; what the file then holds decides. Where others may write the same
+    bytes (`unique=False`) link's own answer is all there is, and a lost one counts as "it was there".
 
     Raises:
         StorageError: the file system failed; whether `path` exists is unknown, ask again.
@@ -97,11 +98,18 @@ def create_file(path: Path, data: bytes) -> bool:
     with storage_errors(path):
         try:
             _write_new(private, data, mode=0o666)
-            with suppress(FileExistsError):
-                os.link(private, path)
-            won = path.read_bytes() == data
+            linked = _linked(private, path)
+            won = path.read_bytes() == data if unique else linked
         finally:
             private.unlink(missing_ok=True)
         if won:
             sync_folder(path.parent)
     return won
+
+
+def _linked(private: Path, path: Path) -> bool:
+    try:
+        os.link(private, path)
+    except FileExistsError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""What every refusal of bad input has to be: one line, the right code, the joblist as it was, and no secret anywhere."""
+"""What each refusal of bad input has to be: one line, the right code, an unchanged joblist, no secret anywhere."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ class Joblist:
             if path.exists() or path.is_symlink():
                 return False
         headers = () if target is None else (f"target: {target}",)
-        return create_file(path, render_jobfile(JobFile(str(Status.TODO), str(source), headers)))
+        # Of two extractions at once that write the same bytes, one alone may count the job as its own.
+        return create_file(path, render_jobfile(JobFile(str(Status.TODO), str(source), headers)), unique=False)
 
     def names(self) -> list[str]:
         """The names of all jobs, sorted; editors' litter is no job."""

@@ -1,0 +1,402 @@
+"""Folders, job files, settings and disks that cannot be used: one line each, the right code, nothing half-written."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from e2e.bad_input import (
+    CHECK,
+    EXTRACT,
+    SUMMARISE,
+    TRANSFER,
+    VERIFY,
+    all_refused,
+    as_nobody,
+    assert_no_secret,
+    assert_whole,
+    complaints,
+    fill,
+    records,
+    state,
+    the_complaint,
+)
+from e2e.lab import Lab, make_lab, plate_folder, plate_key, wait_until, write_plate
+from e2e.oracle import assert_arrived, plain_client, remote_keys
+from servers.seaweed import ADMIN, Seaweed
+from unprivileged import reachable_folder
+
+pytestmark = pytest.mark.s3
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs and changing the uid need root")
+
+
+def job(plate: str) -> str:
+    return f"source_8__J1__{plate}"
+
+
+def arrived(lab: Lab, *plates: str) -> None:
+    """Raise unless S3 holds exactly these plates' files, byte by byte."""
+    for plate in plates:
+        source = plate_folder(lab.results, batch="J1", plate=plate)
+        assert_arrived(plain_client(lab.env), source, bucket=lab.bucket, prefix=plate_key(batch="J1", plate=plate))
+
+
+# ------------------------------------------------------------------------------------------------- results folders
+
+
+def _missing(_lab: Lab) -> None:
+    pass
+
+
+def _empty(lab: Lab) -> None:
+    lab.results.mkdir()
+
+
+def _a_file(lab: Lab) -> None:
+    lab.results.write_text("no folder\n")
+
+
+def _another_layout(lab: Lab) -> None:
+    (lab.results / "plates" / "A0001").mkdir(parents=True)
+
+
+def _no_whole_plate(lab: Lab) -> None:
+    plate_folder(lab.results, batch="J1", plate="A0001").mkdir(parents=True)
+
+
+def _one_name_twice(lab: Lab) -> None:
+    for batch in ("J1", "J2"):
+        (lab.results / batch / "A0001").mkdir(parents=True)
+    site = 'layout = "site"\n[layouts.site]\npath = "{batch}/{plate}"\nname = "{plate}"\nkey = "{batch}/{plate}"\n'
+    (lab.folder / "bulkhaul.toml").write_text(site)
+
+
+def _one_key_twice(lab: Lab) -> None:
+    _one_name_twice(lab)
+    settings = lab.folder / "bulkhaul.toml"
+    text = (
+        settings.read_text()
+        .replace('"{plate}"', '"{batch}__{plate}"')
+        .replace('key = "{batch}/{plate}"', 'key = "{plate}"')
+    )
+    settings.write_text(text)
+
+
+RESULTS: dict[str, tuple[Callable[[Lab], None], tuple[str, ...]]] = {
+    "missing": (_missing, ("results", "No such file or directory", "check the path")),
+    "empty": (_empty, ("results", "the folder is empty", "check the path")),
+    "a file": (_a_file, ("results", "Not a directory", "check the path")),
+    "another layout": (_another_layout, ("results", "'jump'", "matches nothing", "holds 'plates'", "the layout")),
+    "no whole plate": (_no_whole_plate, ("A0001.zarr", "check the results")),
+    "one name twice": (_one_name_twice, ("J1/A0001", "J2/A0001", "name", "layout")),
+    "one key twice": (_one_key_twice, ("J1/A0001", "J2/A0001", "key", "layout")),
+}
+
+
+@pytest.mark.parametrize("case", RESULTS)
+def test_results_without_jobs_are_one_line_and_no_joblist_is_made(lab: Lab, case: str) -> None:
+    make, words = RESULTS[case]
+    make(lab)
+    command = (EXTRACT, "-i", lab.results, "-o", lab.joblist, "--target", lab.target)
+    line = the_complaint(lab.run(*command, expect=66))
+    assert [word for word in words if word not in line] == [], line
+    document = json.loads(lab.run(*command, "--json", expect=66))
+    assert document["exit_code"] == 66
+    assert set(document["error"]) == {"thing", "reason", "next_step"}
+    assert not lab.joblist.exists()
+
+
+def test_without_a_results_folder_nothing_is_extracted(lab: Lab) -> None:
+    assert the_complaint(lab.run(EXTRACT, expect=2)).startswith("results: not set; add `results = ...`")
+
+
+@pytest.fixture
+def open_lab(bucket: str, s3_server: Seaweed) -> Iterator[Lab]:
+    """A lab in a folder that every uid may enter."""
+    with reachable_folder() as folder:
+        lab = make_lab(folder, bucket=bucket, env=s3_server.environment(ADMIN))
+        yield lab
+        lab.close()
+
+
+@needs_root
+def test_a_joblist_that_may_not_be_written_is_one_line_and_stays_as_it_is(open_lab: Lab) -> None:
+    lab = open_lab
+    fill(lab)
+    before = state(lab.joblist)
+    again = (EXTRACT, "-i", lab.results, "-o", lab.joblist, "--target", lab.target)
+    elsewhere = (EXTRACT, "-i", lab.results, "-o", lab.folder / "new", "--target", lab.target)
+    for command in (again, elsewhere, (TRANSFER, "-i", lab.joblist)):
+        line = the_complaint(as_nobody(lab, *command, expect=74))
+        assert "Permission denied; ask for the right to write there" in line
+    assert not (lab.folder / "new").exists()
+    assert "Total jobs: 2" in as_nobody(lab, SUMMARISE, "-i", lab.joblist, expect=0)
+    assert state(lab.joblist) == before
+    assert remote_keys(plain_client(lab.env), lab.bucket) == []
+
+
+@needs_root
+def test_a_job_file_that_may_not_be_read_is_named_and_the_others_are_moved(open_lab: Lab) -> None:
+    lab = open_lab
+    fill(lab)
+    for path in (lab.joblist, *lab.joblist.iterdir()):
+        os.chown(path, 65534, 65534)
+    hidden = lab.joblist / f"{job('A0001')}.txt"
+    os.chown(hidden, 0, 0)
+    hidden.chmod(0o600)
+    assert job("A0001") in the_complaint(as_nobody(lab, TRANSFER, "-i", lab.joblist, expect=65))
+    assert "no right to read it" in as_nobody(lab, SUMMARISE, "-i", lab.joblist, expect=0)
+    assert lab.statuses() == {job("A0001"): "todo", job("A0002"): "success"}
+
+
+# ------------------------------------------------------------------------------------------------- joblist folders
+
+
+@pytest.mark.parametrize("case", ["missing", "empty", "a file", "not set"])
+def test_a_joblist_that_is_none_is_one_line_of_each_step(lab: Lab, case: str) -> None:
+    if case == "empty":
+        lab.joblist.mkdir()
+        (lab.joblist / ".notes.txt.swp").write_text("an editor's litter is no job\n")
+    elif case == "a file":
+        lab.joblist.write_text("todo\n")
+    given = () if case == "not set" else ("-i", lab.joblist)
+    words = {
+        "missing": "no such joblist; check --input_path, or make it with `bulkhaul extract`",
+        "empty": "it holds no job file; check --input_path, or make them with `bulkhaul extract`",
+        "a file": "a joblist is a folder, this is none; check --input_path",
+        "not set": "holds no joblist; make one with `bulkhaul extract`, or name one: --input_path DIR",
+    }
+    started = [lab.start(script, *given) for script in (CHECK, TRANSFER, VERIFY, SUMMARISE)]
+    started.append(lab.start(TRANSFER, *given, "--dry-run"))
+    for process in started:
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 2, said
+        assert words[case] in the_complaint(said)
+    said = lab.run(SUMMARISE, *given, "--json", expect=2)
+    assert words[case].startswith(json.loads(said)["error"]["reason"])
+    assert not (lab.joblist / ".bulkhaul").exists()
+
+
+# ------------------------------------------------------------------------------------------------------- job files
+
+DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "A0001": (lambda text: text[: text.index(b"\n---") + 2], "no `---` line ends its header (cut off?)"),
+    "A0002": (lambda _: b"", "the job file is empty"),
+    "A0003": (lambda text: text.replace(b"\n", b"\0", 1), "the job file holds binary data"),
+    "A0004": (lambda text: text.replace(b"todo", b"tood", 1), "line 1 is 'tood', no status; write `todo` there"),
+    "A0005": (lambda text: text.replace(b"/", b"", 1), "line 2 is not an absolute path"),
+}
+
+
+def test_damaged_job_files_are_named_and_left_and_the_others_are_moved(lab: Lab) -> None:
+    fill(lab, plates=9)
+    for plate, (damage, _) in DAMAGE.items():
+        path = lab.joblist / f"{job(plate)}.txt"
+        path.write_bytes(damage(path.read_bytes()))
+    damaged = {job(plate): (lab.joblist / f"{job(plate)}.txt").read_bytes() for plate in DAMAGE}
+    gone = plate_folder(lab.results, batch="J1", plate="A0006")
+    gone.rename(lab.folder / "moved away")
+    crlf, bom = (lab.joblist / f"{job(plate)}.txt" for plate in ("A0007", "A0008"))
+    crlf.write_bytes(crlf.read_bytes().replace(b"\n", b"\r\n"))
+    bom.write_bytes(codecs.BOM_UTF8 + bom.read_bytes().replace(b"todo", b"todo  "))
+
+    reasons = {job(plate): reason for plate, (_, reason) in DAMAGE.items()} | {job("A0006"): str(gone)}
+    assert_each_named(reasons, complaints(lab.run(CHECK, "-i", lab.joblist, expect=65)))
+    assert_each_named(reasons, complaints(lab.transfer("--dry-run", expect=65)))
+    assert records(lab.joblist) == []
+
+    said = lab.transfer(expect=3)
+    lines = complaints(said)
+    assert len(lines) == 2, said
+    assert job("A0006") in lines[0]
+    assert str(gone) in lines[0]
+    assert all(name in lines[1] for name in damaged), lines[1]
+    assert {name: (lab.joblist / f"{name}.txt").read_bytes() for name in damaged} == damaged
+    statuses = lab.statuses()
+    assert {name: word for name, word in statuses.items() if name not in damaged} == {
+        job("A0006"): "error",
+        **{job(plate): "success" for plate in ("A0007", "A0008", "A0009")},
+    }
+    arrived(lab, "A0007", "A0008", "A0009")
+    summary = json.loads(lab.run(SUMMARISE, "-i", lab.joblist, "--json"))
+    assert (summary["total"], summary["success"], summary["error"], summary["invalid"]) == (9, 3, 1, 5)
+    assert_each_named(reasons, [": ".join(one) for one in summary["error_jobs"] + summary["invalid_jobs"]])
+
+
+def assert_each_named(reasons: dict[str, str], lines: list[str]) -> None:
+    """Each job has one line of its own, with its reason."""
+    assert len(lines) == len(reasons), "\n".join(lines)
+    for name, reason in reasons.items():
+        assert [line for line in lines if name in line and reason in line], f"{name}: {reason}\n" + "\n".join(lines)
+
+
+def test_a_joblist_of_damaged_files_alone_ends_with_65(lab: Lab) -> None:
+    fill(lab, plates=1)
+    path = lab.joblist / f"{job('A0001')}.txt"
+    path.write_bytes(b"\0\1\2")
+    assert job("A0001") in the_complaint(lab.transfer(expect=65))
+    assert path.read_bytes() == b"\0\1\2"
+    assert records(lab.joblist) == []
+
+
+# ------------------------------------------------------------------------------------------- settings and options
+
+SETTINGS = {
+    "unknown setting": ("lease_tll = 5\n", {}, (), ("lease_tll", "bulkhaul.toml", "`lease_ttl`")),
+    "no TOML": ("target = s3://bucket\n", {}, (), ("bulkhaul.toml", "not valid TOML", "correct that line")),
+    "bad value": ('engine = "fast"\n', {}, (), ("engine", "bulkhaul.toml", "'obstore'")),
+    "bad variable": ("", {"BULKHAUL_MAX_CONCURRENCY": "many"}, (), ("max_concurrency", "env BULKHAUL_MAX_CONCURRENCY")),
+    "no such file": (
+        "",
+        {"BULKHAUL_CONFIG": "/nowhere.toml"},
+        (),
+        ("/nowhere.toml", "no such settings file", "--config"),
+    ),
+    "unknown option": ("", {}, ("--speed", "9"), ("--speed", "--help")),
+    "bad verbosity": ("", {}, ("-v", "4"), ("--verbosity", "3", "--help")),
+    "bad value of an option": ("", {}, ("--engine", "fast"), ("engine (option)", "'obstore'")),
+    "short lease": ("", {"BULKHAUL_LEASE_TTL": "1"}, (), ("lease of 1 s", "raise the lease")),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_what_is_set_wrongly_is_one_line_and_no_job_is_touched(lab: Lab, case: str) -> None:
+    text, env, arguments, words = SETTINGS[case]
+    lab.joblist.mkdir()
+    source = lab.folder / "source"
+    (lab.joblist / "a.txt").write_text(f"todo\n{source}\ntarget: {lab.target}/a\n---\n")
+    (lab.folder / "bulkhaul.toml").write_text(text)
+    (line,) = all_refused([(lab, (TRANSFER, *arguments))], expect=2, env=env)
+    assert [word for word in words if word not in line] == [], line
+    document = json.loads(lab.run(TRANSFER, "-i", lab.joblist, *arguments, "--json", expect=2, **env))
+    assert document["exit_code"] == 2
+    assert f"{document['error']['thing']}: {document['error']['reason']}" in line
+    assert not (lab.joblist / ".bulkhaul").exists()
+
+
+# ------------------------------------------------------------------------------------------------------ full disks
+
+
+@contextmanager
+def _tmpfs(folder: Path, options: str) -> Iterator[None]:
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True, text=True)
+    if made.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _fill_blocks(disk: Path) -> None:
+    with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def _fill_inodes(disk: Path) -> None:
+    (disk / "ballast").mkdir()
+    with suppress(OSError):
+        for number in range(100_000):
+            (disk / "ballast" / str(number)).touch()
+
+
+def _make_room(disk: Path) -> None:
+    subprocess.run(["rm", "-r", str(disk / "ballast")], check=True)
+
+
+LIMITS = pytest.mark.parametrize(("roomy", "exhaust"), [("size=2m", _fill_blocks), ("nr_inodes=150", _fill_inodes)])
+
+
+@needs_root
+@pytest.mark.parametrize("tight", ["size=60k", "nr_inodes=14"])
+def test_a_disk_that_fills_up_during_the_extraction(lab: Lab, tight: str) -> None:
+    for number in range(20):
+        write_plate(plate_folder(lab.results, batch="J1", plate=f"A{number:04d}"), chunks=1, seed=number)
+    with _tmpfs(lab.joblist, tight):
+        command = (EXTRACT, "-i", lab.results, "-o", lab.joblist, "--target", lab.target)
+        line = the_complaint(lab.run(*command, expect=74))
+        assert "No space left on device; free space there, then run the same command again" in line
+        made = state(lab.joblist)
+        assert 0 < len(lab.statuses()) < 20
+        assert_whole(lab.joblist)
+        subprocess.run(["mount", "-o", "remount,size=1m,nr_inodes=100", str(lab.joblist)], check=True)
+        lab.extract()
+        assert set(lab.statuses().values()) == {"todo"}
+        assert len(lab.statuses()) == 20
+        assert {name: data for name, data in state(lab.joblist).items() if name in made} == made
+
+
+@needs_root
+@LIMITS
+def test_a_worker_on_a_full_disk_takes_no_job(lab: Lab, roomy: str, exhaust: Callable[[Path], None]) -> None:
+    with _tmpfs(lab.joblist, roomy):
+        fill(lab)
+        exhaust(lab.joblist)
+        (line,) = all_refused([(lab, (TRANSFER,))], expect=74, env={})
+        assert "No space left on device" in line
+        assert "Todo jobs: 2" in lab.run(SUMMARISE, "-i", lab.joblist)
+        _make_room(lab.joblist)
+        lab.transfer()
+        assert set(lab.statuses().values()) == {"success"}
+    arrived(lab, "A0001", "A0002")
+
+
+@needs_root
+@LIMITS
+def test_a_disk_that_fills_up_under_a_worker(lab: Lab, roomy: str, exhaust: Callable[[Path], None]) -> None:
+    with _tmpfs(lab.joblist, roomy):
+        fill(lab, plates=1, chunks=1_000)
+        client = plain_client(lab.env)
+        worker = lab.worker()
+        below = plate_key(batch="J1", plate="A0001") + "/A0001.zarr"
+        wait_until(lambda: len(remote_keys(client, lab.bucket, below)) > 100, what="the first objects arrive")
+        exhaust(lab.joblist)
+        said, _ = worker.communicate(timeout=60)
+        assert worker.returncode == 74, said
+        assert "No space left on device" in the_complaint(said)
+        # What it could not give back for want of room, the next worker takes over.
+        assert set(lab.statuses().values()) <= {"ongoing", "todo"}
+        assert_whole(lab.joblist)
+        _make_room(lab.joblist)
+        lab.transfer()
+        assert lab.statuses() == {job("A0001"): "success"}
+    arrived(lab, "A0001")
+
+
+# --------------------------------------------------------------------------------------------------- two at once
+
+
+def test_two_extractions_and_two_workers_at_once_make_and_move_each_job_once(lab: Lab) -> None:
+    plates = [f"A{number:04d}" for number in range(1, 13)]
+    for seed, plate in enumerate(plates):
+        write_plate(plate_folder(lab.results, batch="J1", plate=plate), chunks=5, seed=seed)
+    command = ("-i", lab.results, "-o", lab.joblist, "--target", lab.target, "--json")
+    reports = [json.loads(said) for said in _both(lab, EXTRACT, *command)]
+    created = sorted(name for report in reports for name in report["created"])
+    assert created == [job(plate) for plate in plates]
+    assert lab.statuses() == dict.fromkeys(created, "todo")
+
+    reports = [json.loads(said) for said in _both(lab, TRANSFER, "-i", lab.joblist, "--json")]
+    assert sorted(name for report in reports for name in report["succeeded"]) == created
+    assert lab.statuses() == dict.fromkeys(created, "success")
+    assert_whole(lab.joblist)
+    assert_no_secret(lab, json.dumps(reports))
+    arrived(lab, *plates)
+
+
+def _both(lab: Lab, script: str, *arguments: object) -> list[str]:
+    """What two of `script`, started at once, said; both end well."""
+    started = [lab.start(script, *arguments) for _ in range(2)]
+    said = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    return [output for output, _ in said]
