@@ -7,7 +7,7 @@ the probe's own object.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bulkhaul.check_findings import Examples, Finding, Target
@@ -39,6 +39,11 @@ class CheckReport:
     def exit_code(self) -> int:
         """0 when nothing has to be mended."""
         return combined_exit_code(finding.exit_code for finding in self.findings)
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as `--json` shows it."""
+        values: dict[str, object] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "exit_code": self.exit_code}
 
 
 def check_joblist(folder: Path, *, connect: Connect, target_of: TargetOf, say: Say = silent) -> CheckReport:

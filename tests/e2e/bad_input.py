@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,17 +48,23 @@ def the_complaint(said: str) -> str:
     return lines[0]
 
 
-def refused(lab: Lab, script: str, *arguments: object, expect: int, **env: str) -> str:
-    """The one line with which `script` refuses its work on the lab's joblist, which is left as it was."""
-    before = state(lab.joblist)
-    said = lab.run(script, "-i", lab.joblist, *arguments, expect=expect, **env)
-    assert state(lab.joblist) == before
-    assert_no_secret(lab, said, env)
-    return the_complaint(said)
+def refused_in_json(lab: Lab, *command: object, expect: int, **env: str) -> str:
+    """The one line with which the command ends; what it printed beside that is the same as a JSON document."""
+    process = lab.start(str(command[0]), *command[1:], "--json", **env)
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == expect, said
+    line, document = the_complaint(said), json.loads(printed)
+    error = document["error"]
+    assert line == f"{error['thing']}: {error['reason']}; {error['next_step']}"
+    assert document["exit_code"] == expect
+    return line
 
 
 def all_refused(runs: Iterable[tuple[Lab, Sequence[str]]], *, expect: int, env: Mapping[str, str]) -> list[str]:
-    """`refused` for several steps (a script and its arguments) that run at once; their lines."""
+    """The lines with which steps (a script and its arguments), run at once, refuse their work on their lab's joblist.
+
+    It is left as it was, and no secret is told.
+    """
     runs = [(lab, list(command)) for lab, command in runs]
     before = [state(lab.joblist) for lab, _ in runs]
     started = [lab.start(command[0], "-i", lab.joblist, *command[1:], **env) for lab, command in runs]

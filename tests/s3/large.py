@@ -42,6 +42,10 @@ class FileJournal:
         entry = {"upload_id": upload_id, "part_size": part_size, "version": [size, mtime_ns, ctime_ns]}
         self._write(self.noted() | {key: entry})
 
+    def forsaken(self, key: str) -> None:
+        self.events.append("forsaken")
+        self._write({name: entry for name, entry in self.noted().items() if name != key})
+
     def gone(self, key: str) -> None:
         self.events.append("gone")
         self._write({name: entry for name, entry in self.noted().items() if name != key})

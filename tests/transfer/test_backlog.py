@@ -36,7 +36,7 @@ def test_a_task_survives_its_line(task: Upload | Compare) -> None:
 
 
 def test_tasks_come_in_their_order_while_more_are_put(tmp_path: Path) -> None:
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(tmp_path, gate=lambda: None)
 
     def produce() -> None:
         for number in range(5_000):
@@ -51,7 +51,7 @@ def test_tasks_come_in_their_order_while_more_are_put(tmp_path: Path) -> None:
 
 
 def test_whoever_waits_gets_a_single_task_at_once(tmp_path: Path) -> None:
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(tmp_path, gate=lambda: None)
     tasks = backlog.tasks()
     threading.Timer(0.1, backlog.put, [upload(1)]).start()
     begun = time.monotonic()
@@ -63,7 +63,7 @@ def test_whoever_waits_gets_a_single_task_at_once(tmp_path: Path) -> None:
 
 
 def test_an_error_voids_what_is_left(tmp_path: Path) -> None:
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(tmp_path, gate=lambda: None)
     for number in range(1_000):
         backlog.put(upload(number))
     backlog.end(Stopped("plan", "stopped", "again"))
@@ -73,7 +73,7 @@ def test_an_error_voids_what_is_left(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_nobody_follows_ends_without_a_noise(tmp_path: Path) -> None:
-    backlog = Backlog(tmp_path)
+    backlog = Backlog(tmp_path, gate=lambda: None)
     backlog.put(upload(1))
     backlog.cancel()
     backlog.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -68,7 +69,15 @@ class ReportingCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a `BulkhaulError` becomes one line and an exit code."""
         with reported_errors(as_json=bool(ctx.params.get("as_json"))):
+            _refuse_other_file_names()
             return super().invoke(ctx)
+
+
+def _refuse_other_file_names() -> None:
+    # In a Latin-1 locale Python reads the UTF-8 name `é` as two letters and would send it as a key of four bytes.
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        raise UsageError("locale", f"file names would be read as {encoding}", "set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
 
 
 def _sentence(error: Any) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from bulkhaul.errors import UsageError
+from bulkhaul.errors import BucketUnusable, UsageError
 from bulkhaul.s3.client import Endpoint, S3Options, make_client
 from bulkhaul.s3.credentials import CredentialSource, obstore_provider
 from bulkhaul.s3.engine import RemoteObject, Repeat, once
@@ -66,7 +66,9 @@ class ObstoreEngine:
             etag = self._store.put(key, body, use_multipart=False)["e_tag"]
         except (BaseError, OSError, ValueError) as error:
             raise obstore_error(error, thing=str(S3Location(self._bucket, key))) from error
-        return (etag or "").strip('"')
+        if not etag:
+            raise BucketUnusable(self._bucket, "the server's answer has no ETag", "use another endpoint")
+        return etag.strip('"')
 
     def list_objects(self, prefix: str, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
         """Yield the objects whose key begins with `prefix`, exactly as the server has them, in its order.

@@ -56,6 +56,9 @@ _CODES: dict[str, _Fault] = {
     **dict.fromkeys(
         (
             "SlowDown",
+            "SlowDownRead",
+            "SlowDownWrite",
+            "ServerBusy",
             "RequestLimitExceeded",
             "BandwidthLimitExceeded",
             "Throttling",

@@ -9,10 +9,13 @@ here aborts an upload: its parts are parked for the next worker until the caller
 from __future__ import annotations
 
 import re
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, Protocol
 
 from bulkhaul.errors import IntegrityFailed, Transient, UploadGone
@@ -22,6 +25,8 @@ from bulkhaul.s3.parts import MOST_PARTS, OpenFile, Span, open_file, part_size_f
 from bulkhaul.s3.retry import Gate, open_gate
 from bulkhaul.s3.uploading import ObjectRequests, Part, StoredPart, Upload
 
+_LOOK = 0.5  # seconds between two looks at the gate while parts are under way
+_GRACE = 8.0  # seconds that parts in flight get to end after a fault or a stop
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -38,6 +43,10 @@ class UploadJournal(Protocol):
 
     def gone(self, key: str) -> None:
         """Note that the key has no upload any more."""
+        ...
+
+    def forsaken(self, key: str) -> None:
+        """Note that nobody goes on with the key's upload, though it may stand: `find` gives it no more."""
         ...
 
 
@@ -84,8 +93,9 @@ def upload_large(
     with open_file(path, size=size) as file:
         try:
             return _upload(requests, file, part_size, journal, on_bytes, threads)
-        except UploadGone:
-            journal.gone(key)
+        except UploadGone as error:
+            # Only NoSuchUpload says that it is gone; one with an odd part stands, and stays noted to be ended later.
+            (journal.gone if error.code == "NoSuchUpload" else journal.forsaken)(key)
         return _upload(requests, file, part_size, journal, on_bytes, threads)
 
 
@@ -144,21 +154,62 @@ def _found_or_begun(
 def _bring_all(
     upload: Upload, work: list[tuple[Span, StoredPart | None]], threads: int, on_bytes: Callable[[int], None]
 ) -> list[Part]:
-    """Each part of `work` in S3, in the order of their numbers; after a fault the requests under way still end."""
+    """Each part of `work` in S3, in the order of their numbers; after a fault those under way get a while to end."""
+    left, results = deque(work), SimpleQueue[Part | BaseException]()
+    pool = _start_threads(upload, left, results, count=min(threads, len(work)))
     parts: list[Part] = []
-    with ThreadPoolExecutor(threads, thread_name_prefix="part") as pool:
-        futures = [pool.submit(upload.bring, span, stored) for span, stored in work]
-        try:
-            for future in as_completed(futures):
-                parts.append(future.result())
-                on_bytes(parts[-1].span.length)
-                upload.file.check_unchanged()  # or the rest of a file that is written to would go out for nothing
-        except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if isinstance(error, UploadGone):
-                on_bytes(-sum(part.span.length for part in parts))
-            raise
+    try:
+        while len(parts) < len(work):
+            parts.append(_next_part(results, upload.requests.gate))
+            on_bytes(parts[-1].span.length)
+            upload.file.check_unchanged()  # or the rest of a file that is written to would go out for nothing
+    except BaseException as error:
+        left.clear()
+        deadline = time.monotonic() + _GRACE
+        for thread in pool:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if isinstance(error, UploadGone):
+            on_bytes(-sum(part.span.length for part in parts))
+        raise
     return sorted(parts, key=lambda part: part.span.number)
+
+
+def _start_threads(
+    upload: Upload,
+    left: deque[tuple[Span, StoredPart | None]],
+    results: SimpleQueue[Part | BaseException],
+    *,
+    count: int,
+) -> list[Thread]:
+    # Daemons of our own: the threads of concurrent.futures would keep a stopped process alive until their last part.
+    def bring_parts() -> None:
+        while left:
+            try:
+                span, stored = left.popleft()
+            except IndexError:
+                return  # another thread was faster
+            try:
+                results.put(upload.bring(span, stored))
+            except BaseException as error:  # noqa: BLE001 - a thread hands whatever ended it to the caller
+                results.put(error)
+
+    pool = [Thread(target=bring_parts, name=f"part-{number}", daemon=True) for number in range(count)]
+    for thread in pool:
+        thread.start()
+    return pool
+
+
+def _next_part(results: SimpleQueue[Part | BaseException], gate: Gate) -> Part:
+    """The next part that is there; looks at the gate while it waits, since threads that hang in requests cannot."""
+    while True:
+        try:
+            result = results.get(timeout=_LOOK)
+        except Empty:
+            gate()
+            continue
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
 
 def _complete(upload: Upload, parts: list[Part], crc: int) -> str:

@@ -78,7 +78,7 @@ class Features:
         return cls(**{name: data[name] for name in names}, leftovers=tuple(str(one) for one in leftovers))
 
     def notes(self) -> tuple[str, ...]:
-        """One line for a person for each mode that proves or resumes less than S3's own; the order of listings is none."""
+        """One line for a person for each mode that proves or resumes less than S3's own."""
         lines = {
             "the server does not check CRC64NVME; sizes and ETags alone prove what arrived": self.checksum_enforced,
             "HEAD is refused; a lost answer is resolved by sending again": self.head,

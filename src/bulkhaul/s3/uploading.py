@@ -89,7 +89,7 @@ class ObjectRequests:
         """The object as it stands; None when there is none or S3 must not tell."""
         try:
             answer = self.make("head_object", ChecksumMode="ENABLED")
-        except (NoSuchObject, AccessDenied):
+        except (NoSuchObject, AccessDenied, BucketUnusable):  # the last one: a server that knows no HEAD
             return None
         return Whole(_etag(answer), _crc(answer), int(answer["ContentLength"]))
 

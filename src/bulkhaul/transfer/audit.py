@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bulkhaul.errors import SourceError, UsageError
+from bulkhaul.fsio import storage_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.transfer.compare import digest, same_slices
@@ -42,7 +43,8 @@ def audit_dataset(
     requests = Requests(connection, gate, lambda: None)
     reader = _Reader(source, requests) if source is not None and sync_level is SyncLevel.CHECKSUM else None
     if scratch is not None:
-        scratch.mkdir(parents=True, exist_ok=True)
+        with storage_errors(scratch):
+            scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         # Sorted first, since a discrepancy that was told cannot be taken back.
         listings = Listings(requests, Path(folder))

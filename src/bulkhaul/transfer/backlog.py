@@ -10,20 +10,24 @@ import os
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bulkhaul.errors import StorageError
 from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.plan import Compare, Upload
 from bulkhaul.transfer.spool import decode_task, encode_task
 
 _BATCH = 256
+_LOOK = 0.5  # seconds between two looks at the gate
 
 
 class Backlog:
     """First in, first out, from one thread to one other; its unnamed file below `folder` is gone with the process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, gate: Callable[[], None]) -> None:
+        self._gate = gate
+        self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by `close`
         self._changed = threading.Condition()
         self._batch: list[bytes] = []
@@ -51,8 +55,11 @@ class Backlog:
     def end(self, error: BaseException | None = None) -> None:
         """No more tasks come; with an `error` those that are left are void."""
         with self._changed:
-            if not self._cancelled:
-                self._write_batch()
+            try:
+                if not self._cancelled and error is None:
+                    self._write_batch()
+            except OSError as full:
+                error = full  # raised here it would end the plan's thread unseen, and its reader would wait for ever
             self._ended, self._error = True, error
             self._changed.notify()
 
@@ -73,26 +80,34 @@ class Backlog:
         """
         while (batch := self._next_batch()) is not None:
             position, length = batch
-            for line in os.pread(self._file.fileno(), length, position).splitlines():
+            data = os.pread(self._file.fileno(), length, position)
+            if len(data) != length:
+                raise StorageError(self._folder, "a file there lost what was written", "check the file system")
+            for line in data.splitlines():
                 yield decode_task(line)
 
     def _next_batch(self) -> tuple[int, int] | None:
-        with self._changed:
-            while not self._written and not self._ended:
-                self._waiting = True
-                self._write_batch()
-                if not self._written:
-                    self._changed.wait()
-            self._waiting = False
-            if self._error is not None:
-                raise self._error
-            return self._written.popleft() if self._written else None
+        while True:
+            with self._changed:
+                if not self._written and not self._ended:
+                    self._waiting = True
+                    self._write_batch()
+                    if not self._written:
+                        self._changed.wait(_LOOK)
+                if self._written or self._ended:
+                    self._waiting = False
+                    if self._error is not None:
+                        raise self._error
+                    return self._written.popleft() if self._written else None
+            self._gate()  # a plan that hangs in a listing must not hide a stop
 
     def _write_batch(self) -> None:
         if self._batch:
             data = b"".join(self._batch)
             self._batch.clear()
-            self._file.write(data)
+            rest = memoryview(data)
+            while rest:  # an unbuffered file may take less than it is given, as on a disk that is nearly full
+                rest = rest[self._file.write(rest) :]
             self._written.append((self._length, len(data)))
             self._length += len(data)
             self._changed.notify()

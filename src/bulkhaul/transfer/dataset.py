@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bulkhaul.errors import StorageError
 from bulkhaul.fsio import storage_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.sources.tree import walk
@@ -109,7 +110,16 @@ def _transfer(run: Run) -> TransferReport:
     records = send_metadata(run, planned)
     run.tally.enter("manifest")
     count = _Count()
-    sha256 = write_manifest(run.workspace.manifest, count.counted(records), before_replace=run.requests.gate)
+    expected = run.tally.files_planned + sum(planned.findings.left_out.values())
+
+    def balanced() -> None:
+        run.requests.gate()
+        if count.entries != expected:
+            # No record says "failed", yet some are lost: that must never be taken for success.
+            reason = f"{count.entries} records for {expected} entries of the tree"
+            raise StorageError(run.workspace.partial, reason, "check the file system of the joblist, then run again")
+
+    sha256 = write_manifest(run.workspace.manifest, count.counted(records), before_replace=balanced)
     notes = _notes(planned.findings)
     if not count.failed:
         notes += abort_leftovers(run)
@@ -143,12 +153,14 @@ class _Count:
     """Counts the final records as they pass."""
 
     def __init__(self) -> None:
+        self.entries = 0
         self.in_s3 = 0
         self.failed = 0
         self.failures: list[tuple[str, str]] = []
 
     def counted(self, records: Records) -> Iterator[Record]:
         for record in records():
+            self.entries += 1
             if record.outcome is Outcome.FAILED:
                 self.failed += 1
                 if len(self.failures) < _NAMED_FAILURES:

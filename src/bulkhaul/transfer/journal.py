@@ -53,6 +53,7 @@ class Journal:
         self._closed = False
         self._parked: dict[str, ParkedUpload] = {}  # by upload id: a file that changed leaves an older upload behind
         self._current: dict[str, ParkedUpload] = {}  # by key: the one that this process goes on with
+        self._forsaken: set[str] = set()
         for old in (*earlier, path):
             self._recall_uploads(old)
         with storage_errors(path):
@@ -97,6 +98,8 @@ class Journal:
         """Upload id and part size in bytes of an upload begun for this very version of the file."""
         with self._lock:
             for found in self._parked.values():
+                if found.upload_id in self._forsaken:
+                    continue
                 if (found.key, found.size, found.mtime_ns, found.ctime_ns) == (key, size, mtime_ns, ctime_ns):
                     self._current[key] = found
                     return found.upload_id, found.part_size
@@ -117,6 +120,12 @@ class Journal:
             upload = self._current.pop(key, None)
         if upload is not None:
             self.ended(upload)
+
+    def forsaken(self, key: str) -> None:
+        """Note that nobody goes on with the upload of `key`; it stays parked, to be ended at success."""
+        with self._lock:
+            if (upload := self._current.pop(key, None)) is not None:
+                self._forsaken.add(upload.upload_id)
 
     def ended(self, upload: ParkedUpload) -> None:
         """Note that an upload does not exist any more."""

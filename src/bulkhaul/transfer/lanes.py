@@ -51,7 +51,8 @@ class Halt:
 class Lane(Generic[T]):
     """One queue and its threads; `limit` says how many may work at once and may change at any time.
 
-    `budget` bounds the bytes queued and in work; a single item above it goes alone.
+    `budget` bounds the bytes queued and in work; a single item above it goes alone. The producer asks `gate` while it
+    waits.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Lane(Generic[T]):
         limit: Callable[[], int],
         queue: int,
         budget: int | None = None,
+        gate: Callable[[], None] = lambda: None,
     ) -> None:
         self._work = work
+        self._gate = gate
         self._halt = halt
         self._limit = limit
         self._most_queued = queue
@@ -86,7 +89,7 @@ class Lane(Generic[T]):
         with self._lock:
             while not self._has_room(nbytes):
                 self._raise_if_halted()
-                self._room.wait(_LOOK)
+                self._wait()
             self._raise_if_halted()
             self._queue.append((item, nbytes))
             self._nbytes += nbytes
@@ -103,7 +106,7 @@ class Lane(Generic[T]):
         with self._lock:
             while self._queue or self._active:
                 self._raise_if_halted()
-                self._room.wait(_LOOK)
+                self._wait()
             self._raise_if_halted()
 
     def close(self, *, grace: float = _GRACE) -> None:
@@ -115,6 +118,15 @@ class Lane(Generic[T]):
         deadline = time.monotonic() + grace
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _wait(self) -> None:
+        """Wait for a change, then look at the gate without the lock: threads that hang in requests never ask it."""
+        self._room.wait(_LOOK)
+        self._lock.release()
+        try:
+            self._gate()
+        finally:
+            self._lock.acquire()
 
     def _has_room(self, nbytes: int) -> bool:
         if len(self._queue) >= self._most_queued:

@@ -146,6 +146,8 @@ def read_manifest(path: Path) -> Iterator[Record]:
                     raise DamagedManifest(f"{path} is out of order at {record.name!r}")
                 before = record.order
                 yield record
+        if not before:  # gzip takes an empty file, as a full disk leaves it, for an empty manifest
+            raise DamagedManifest(f"{path} holds no record")
 
 
 def _decoded(line: bytes, path: Path) -> Record:

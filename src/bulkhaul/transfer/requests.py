@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bulkhaul.errors import AccessDenied, NoSuchObject
+from bulkhaul.errors import AccessDenied, BucketUnusable, NoSuchObject
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.multipart import abort_upload
@@ -46,7 +46,7 @@ class Requests:
 
         try:
             return self.repeat(head)
-        except (AccessDenied, NoSuchObject):
+        except (AccessDenied, NoSuchObject, BucketUnusable):  # the last one: a server that knows no HEAD
             return None
 
     def abort_upload(self, key: str, upload_id: str) -> None:

@@ -62,9 +62,14 @@ class Run:
             limit=self._pacing.limit,
             queue=2 * options.max_concurrency,
             budget=options.memory_budget,
+            gate=self.requests.gate,
         )
         self._large: Lane[Upload | Compare] = Lane(
-            self._work, halt=self.halt, limit=lambda: _LARGE_AT_ONCE, queue=_LARGE_QUEUED
+            self._work,
+            halt=self.halt,
+            limit=lambda: _LARGE_AT_ONCE,
+            queue=_LARGE_QUEUED,
+            gate=self.requests.gate,
         )
 
     def __enter__(self) -> Run:
@@ -86,7 +91,7 @@ class Run:
 
     def backlog(self) -> Backlog:
         """A new queue on disk that lives as long as this run."""
-        return self._spools.enter_context(closing(Backlog(self.workspace.scratch)))
+        return self._spools.enter_context(closing(Backlog(self.workspace.scratch, gate=self.requests.gate)))
 
     def sender(self, source: Path, key_of: Callable[[str], str]) -> Sender:
         """A sender of files of `source` under keys of one's own choice, within this run's limits."""

@@ -51,7 +51,10 @@ def _judged(
     listed = Cursor(listing, listed_order(location))
     for record in records:
         remote = listed.at(record.order)
-        yield record, _problem(record, remote) if record.in_s3 else None
+        if record.outcome is Outcome.SENT and not record.etag:
+            yield record, "S3's answer had no ETag, so nothing proves it"
+        else:
+            yield record, _problem(record, remote) if record.in_s3 else None
 
 
 def _problem(record: Record, remote: RemoteObject | None) -> str | None:
