@@ -164,7 +164,7 @@ def load_settings(
     Raises:
         UsageError: no such file, no TOML, an unknown key, a value that cannot be used.
     """
-    folder = (folder or Path.cwd()).absolute()
+    folder = (folder or _working_folder()).absolute()
     root = checkout_root(folder)
     layers: list[tuple[Mapping[str, Any], str, Path]] = [({"joblists": root / "joblists"}, "default", folder)]
     file = _named_file(config, folder) or _found_file(folder, root)
@@ -185,9 +185,23 @@ def load_settings(
 def checkout_root(folder: Path) -> Path:
     """The checkout that `folder` lies in, `folder` itself when it lies in none."""
     for place in (folder, *folder.parents):
-        if (place / ".git").exists() or (place / "pyproject.toml").is_file():
+        if _is_there(place / ".git") or _is_there(place / "pyproject.toml"):
             return place
     return folder
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False  # a folder above that may not be looked into is none of ours
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError("working folder", error.strerror or str(error), "change to a folder that exists") from error
 
 
 def _named_file(config: Path | None, folder: Path) -> Path | None:
@@ -195,14 +209,18 @@ def _named_file(config: Path | None, folder: Path) -> Path | None:
     if not named:
         return None
     path = folder / Path(named).expanduser()
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise UsageError(path, error.strerror or str(error), f"check --config and {PREFIX}CONFIG") from error
+    if not found:
         raise UsageError(path, "no such settings file", f"check --config and {PREFIX}CONFIG")
     return path
 
 
 def _found_file(folder: Path, root: Path) -> Path | None:
     for place in (folder, *folder.parents):
-        if (place / FILE_NAME).is_file():
+        if _is_there(place / FILE_NAME):
             return place / FILE_NAME
         if place == root:
             break

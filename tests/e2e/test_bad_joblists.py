@@ -136,6 +136,9 @@ def test_a_joblist_that_may_not_be_written_is_one_line_and_stays_as_it_is(open_l
         line = the_complaint(as_nobody(lab, *command, expect=74))
         assert "Permission denied; ask for the right to write there" in line
     assert not (lab.folder / "new").exists()
+    (lab.folder / "closed").mkdir(mode=0o700)
+    line = the_complaint(as_nobody(lab, TRANSFER, "-i", lab.folder / "closed" / "jobs", expect=2))
+    assert line.endswith("closed/jobs: Permission denied; check --input_path")
     assert "Total jobs: 2" in as_nobody(lab, SUMMARISE, "-i", lab.joblist, expect=0)
     assert state(lab.joblist) == before
     assert remote_keys(plain_client(lab.env), lab.bucket) == []
@@ -336,6 +339,15 @@ def test_a_disk_that_fills_up_during_the_extraction(lab: Lab, tight: str) -> Non
         assert {name: data for name, data in state(lab.joblist).items() if name in made} == made
 
 
+def test_a_report_that_finds_no_room_is_no_traceback(lab: Lab) -> None:
+    fill(lab, plates=1)
+    with Path("/dev/full").open("w") as full:
+        command = lab.command(SUMMARISE, "-i", lab.joblist, "--json")
+        done = subprocess.run(command, env=lab.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 74
+    assert "standard output: No space left on device" in the_complaint(done.stderr)
+
+
 @needs_root
 @LIMITS
 def test_a_worker_on_a_full_disk_takes_no_job(lab: Lab, roomy: str, exhaust: Callable[[Path], None]) -> None:
@@ -355,7 +367,7 @@ def test_a_worker_on_a_full_disk_takes_no_job(lab: Lab, roomy: str, exhaust: Cal
 @LIMITS
 def test_a_disk_that_fills_up_under_a_worker(lab: Lab, roomy: str, exhaust: Callable[[Path], None]) -> None:
     with _tmpfs(lab.joblist, roomy):
-        fill(lab, plates=1, chunks=1_000)
+        fill(lab, plates=1, chunks=800)
         client = plain_client(lab.env)
         worker = lab.worker()
         below = plate_key(batch="J1", plate="A0001") + "/A0001.zarr"

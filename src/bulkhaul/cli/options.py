@@ -115,9 +115,15 @@ def open_joblist(
 
     say = speaker(verbosity, as_json=as_json)
     settings = load_settings({"joblist": input_path, **others}, config=config)
-    folder = joblist_folder(settings).resolve()
-    if not folder.is_dir():
-        reason = "a joblist is a folder, this is none" if folder.exists() else "no such joblist"
+    try:
+        folder = joblist_folder(settings).resolve()
+        exists, is_folder = folder.exists(), folder.is_dir()
+    except OSError as error:  # no right to look into a folder above, or a name that is too long
+        raise UsageError(
+            error.filename or "--input_path", error.strerror or str(error), "check --input_path"
+        ) from error
+    if not is_folder:
+        reason = "a joblist is a folder, this is none" if exists else "no such joblist"
         raise UsageError(folder, reason, "check --input_path, or make it with `bulkhaul extract`")
     if not may_be_empty and not Joblist(folder).names():
         # Most likely another folder was meant, which "nothing left to do" would hide.

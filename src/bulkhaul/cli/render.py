@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from bulkhaul.errors import BulkhaulError, Interrupted
+from bulkhaul.errors import BulkhaulError, Interrupted, StorageError
 from bulkhaul.messages import Mark, Message, Say
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -53,8 +53,18 @@ def say_start(say: Say, *, dry_run: bool, verbosity: int) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print `value` (mappings, sequences, dataclasses, paths, times) as one JSON document."""
-    typer.echo(json.dumps(plain(value), indent=2))
+    """Print `value` (mappings, sequences, dataclasses, paths, times) as one JSON document.
+
+    Raises:
+        StorageError: it could not be written, as to a file on a full disk.
+    """
+    try:
+        typer.echo(json.dumps(plain(value), indent=2))
+    except BrokenPipeError:
+        raise  # whoever read it has seen enough
+    except OSError as error:
+        step = "free space there, or write to another file, then run the same command again"
+        raise StorageError("standard output", error.strerror or str(error), step) from error
 
 
 def plain(value: object) -> Any:
@@ -87,10 +97,11 @@ def reported_errors(*, as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise typer.Exit(Interrupted.exit_code) from error
     except BulkhaulError as error:
-        typer.echo(_printable(f"{Mark.FAILED} {error}").replace("\n", "\\n"), err=True)
-        if as_json:
-            parts = {"thing": error.thing, "reason": error.reason, "next_step": error.next_step}
-            print_json({"error": parts, "exit_code": error.exit_code})
+        with suppress(OSError, StorageError):
+            typer.echo(_printable(f"{Mark.FAILED} {error}").replace("\n", "\\n"), err=True)
+            if as_json:
+                parts = {"thing": error.thing, "reason": error.reason, "next_step": error.next_step}
+                print_json({"error": parts, "exit_code": error.exit_code})
         raise typer.Exit(error.exit_code) from error
 
 

@@ -118,5 +118,5 @@ def view_all(paths: JoblistPaths, *, dead: Dead) -> Iterator[JobView]:
     hints = newest_numbers(paths.ledger)
     for name in job_names(paths):
         view = view_job(paths, name, dead=dead, hint=hints.get(name, 0))
-        if view.standing is not Standing.INVALID or paths.job(name).exists():
+        if view.standing is not Standing.INVALID or os.path.lexists(paths.job(name)):
             yield view  # else it was removed since the listing
