@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,13 @@ _DROP = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 def run_unprivileged(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the Python text `program` with `arguments` as somebody who owns nothing."""
     command = [*(_DROP if os.geteuid() == 0 else []), sys.executable, "-B", "-c", program, *map(str, arguments)]
-    # Coverage would have to write its data into a checkout that this uid cannot write.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    env = without_coverage(os.environ)
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd="/", env=env)
+
+
+def without_coverage(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment for such a process: coverage would write its data into a checkout that this uid cannot write."""
+    return {name: value for name, value in env.items() if not name.startswith("COV")}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.lab import Lab, make_lab
-from unprivileged import reachable_folder
+from unprivileged import reachable_folder, without_coverage
 
 _NOBODY = 65534
 
@@ -38,7 +38,7 @@ def poor_lab_on(bucket: str, env: Mapping[str, str]) -> Iterator[PoorLab]:
     with reachable_folder() as folder:
         folder.chmod(0o777)
         rich = make_lab(folder, bucket=bucket, env={**env, "PYTHONDONTWRITEBYTECODE": "1"})
-        lab = PoorLab(rich.folder, rich.bucket, rich.env)
+        lab = PoorLab(rich.folder, rich.bucket, without_coverage(rich.env))
         try:
             yield lab
         finally:
