@@ -173,7 +173,7 @@ EVERY_STEP = {"wrong secret", "no matching grant", "no right to list", "closed p
 @pytest.mark.parametrize("name", CASES)
 def test_a_fault_of_the_target_is_one_line_of_each_step_and_touches_no_job(site: Site, name: str) -> None:
     case = CASES[name]
-    runs = [(site.todo, (TRANSFER, "-v", "3"))]
+    runs: list[tuple[Lab, tuple[str, ...]]] = [(site.todo, (TRANSFER, "-v", "3"))]
     if name in EVERY_STEP:
         runs += [(site.todo, (CHECK,)), (site.todo, (TRANSFER, "--dry-run")), (site.done, (VERIFY,))]
     with ExitStack() as stack:
