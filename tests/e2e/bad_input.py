@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from e2e.lab import Lab, plate_folder, write_plate
+from unprivileged import without_coverage
 
 EXTRACT, CHECK, TRANSFER, VERIFY, SUMMARISE = (
     "01_extract_joblist.py",
@@ -112,7 +113,7 @@ def as_nobody(lab: Lab, script: str, *arguments: object, expect: int) -> str:
     done = subprocess.run(
         [*drop, *lab.command(script, *arguments)],
         cwd="/",
-        env={**lab.env, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**without_coverage(lab.env), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
