@@ -81,11 +81,14 @@ def view_job(paths: JoblistPaths, name: str, *, dead: Dead, hint: int = 0, whole
     """
     if problem := name_problem(name):
         return _invalid(name, None, f"{name}.txt: {problem}; rename it")
+    # The ledger first: whatever happens after this look at it takes the next number, so that a claim made of a stale
+    # view fails. The other way round a `todo` read before a claim and the `end` read after it look like a person's
+    # wish to have it sent again.
+    record = newest_record(paths.ledger, name, hint=hint)
     try:
         file = read_jobfile(paths, name)
     except InvalidJobFile as error:
-        return _invalid(name, newest_record(paths.ledger, name, hint=hint), str(error))
-    record = newest_record(paths.ledger, name, hint=hint)
+        return _invalid(name, record, str(error))
     return _view(name, file, record, dead=dead, whole_log=whole_log)
 
 
