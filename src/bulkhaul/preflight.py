@@ -1,7 +1,7 @@
 """What a worker makes sure of once a bucket before it claims anything: it is there, may be written, and can be trusted.
 
 A fault of credentials or bucket would turn every job into `error`; found here it ends the worker with one line and no
-job is touched. What the probe learned is kept in the joblist, so that the next worker asks nothing.
+job is touched. What the probe learned is kept in the joblist: the next worker only tries listing and writing.
 """
 
 from __future__ import annotations
