@@ -55,7 +55,7 @@ def test_a_code_decides_the_class(code: str, status: int, kind: type[errors.S3Er
     ("status", "kind"),
     [
         (301, errors.BucketUnusable),
-        (400, errors.CredentialsExpired),
+        (400, errors.ObjectRefused),
         (403, errors.AccessDenied),
         (404, errors.NoSuchObject),
         (408, errors.Transient),

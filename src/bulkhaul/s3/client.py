@@ -33,7 +33,7 @@ from bulkhaul.errors import (
     UsageError,
 )
 from bulkhaul.s3.credentials import CredentialSource, botocore_credentials
-from bulkhaul.s3.faults import translate
+from bulkhaul.s3.faults import HEAD_REFUSED, translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +250,8 @@ def _answered(error: boto.ClientError, thing: str) -> S3Error:
     code = str(said.get("Code", ""))
     if error.operation_name == "HeadBucket" and code == "404":
         code = "NoSuchBucket"
+    if error.operation_name.startswith("Head") and code == "400":
+        code = HEAD_REFUSED
     return translate(code, int(meta.get("HTTPStatusCode", 0)), message, thing=thing)
 
 

@@ -32,6 +32,9 @@ class _Fault(NamedTuple):
     next_step: str
 
 
+HEAD_REFUSED = "HeadRefused"
+"""Our own code for HEAD's answer 400, which has no body: an ended token, or another region. Others say which."""
+
 _AGAIN = "it is repeated by itself; run the step again if it lasts"
 _THROTTLED = _Fault(Throttled, "S3 asks for fewer requests", "it slows down by itself; use fewer workers if it lasts")
 _BUSY = _Fault(Transient, "the server failed", _AGAIN)
@@ -101,15 +104,14 @@ _CODES: dict[str, _Fault] = {
     "EntityTooLarge": _Fault(ObjectRefused, "the file is too large for one request", "lower the multipart threshold"),
     "EntityTooSmall": _Fault(ObjectRefused, "a part is smaller than S3 takes", "use parts of at least 5 MiB"),
     "RequestTimeTooSkewed": _SKEWED,
-}
-
-_STATUSES: dict[int, _Fault] = {
-    # Only HEAD has no code. S3 answers it 400 when the token has ended, or the region is another one.
-    400: _Fault(
+    HEAD_REFUSED: _Fault(
         CredentialsExpired,
         "S3 gives no reason; the credentials may have ended, or the bucket lies in another region",
         "log in again, and set the bucket's own region (AWS_REGION)",
     ),
+}
+
+_STATUSES: dict[int, _Fault] = {
     301: _ELSEWHERE,
     307: _ELSEWHERE,
     401: _DENIED,
@@ -138,7 +140,7 @@ def _fault(code: str, status: int, message: str) -> _Fault:
         return _ENDED
     if _is_status(code) and not status:
         status = int(code)
-    if status in _STATUSES and not (status == 400 and code and not _is_status(code)):
+    if status in _STATUSES:
         return _STATUSES[status]
     return _BUSY if status >= 500 or status == 0 else _REFUSED
 
