@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -92,6 +93,25 @@ def test_no_other_word_is_ever_free() -> None:
     for state in Ledger:
         assert standing_of("", state) == (Standing.INVALID, None)
         assert standing_of("to do", state) == (Standing.INVALID, None)
+
+
+def test_a_first_claim_between_the_two_looks_is_not_taken_for_an_unproven_job(
+    joblist: Joblist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger had no record, line 1 says `ongoing`: a worker was faster than the reader."""
+    path = make_job(joblist)
+    opened = os.open
+
+    def claim_and_open(name: object, *arguments: int, **more: int) -> int:
+        if name == path and line_1(joblist) == "todo":
+            write_ledger(joblist, "alive")
+            path.write_bytes(path.read_bytes().replace(b"todo", b"ongoing", 1))
+        return opened(name, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", claim_and_open)
+    view = joblist.read("a")
+
+    assert (view.word, view.standing, view.status) == ("ongoing", "owned", "ongoing")
 
 
 @pytest.mark.parametrize("word", ["TODO", "Todo  ", " todo\t"])

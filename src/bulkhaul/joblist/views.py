@@ -1,7 +1,7 @@
-"""Read jobs as they stand.
+"""Read jobs as they stand: the ledger first, then line 1, and the ledger again where the two do not fit.
 
-Line 1 is read before the ledger: the other order could show a job that was claimed in between as `ongoing` without
-a record.
+Whatever happens after the look at the ledger takes the next number, so a claim made of a stale view fails. The other
+way round a `todo` read before a claim and the `end` read after it look like a person's wish to have it sent again.
 """
 
 from __future__ import annotations
@@ -81,15 +81,19 @@ def view_job(paths: JoblistPaths, name: str, *, dead: Dead, hint: int = 0, whole
     """
     if problem := name_problem(name):
         return _invalid(name, None, f"{name}.txt: {problem}; rename it")
-    # The ledger first: whatever happens after this look at it takes the next number, so that a claim made of a stale
-    # view fails. The other way round a `todo` read before a claim and the `end` read after it look like a person's
-    # wish to have it sent again.
     record = newest_record(paths.ledger, name, hint=hint)
-    try:
-        file = read_jobfile(paths, name)
-    except InvalidJobFile as error:
-        return _invalid(name, record, str(error))
-    return _view(name, file, record, dead=dead, whole_log=whole_log)
+    while True:
+        try:
+            file = read_jobfile(paths, name)
+        except InvalidJobFile as error:
+            return _invalid(name, record, str(error))
+        view = _view(name, file, record, dead=dead, whole_log=whole_log)
+        if view.standing is not Standing.UNPROVEN:
+            return view
+        # A first claim between the two looks shows as `ongoing` without a record.
+        before, record = record, newest_record(paths.ledger, name, hint=hint)
+        if record == before:
+            return view
 
 
 def _invalid(name: str, record: Record | None, problem: str) -> JobView:
