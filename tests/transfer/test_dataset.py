@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ from bulkhaul.transfer.dataset import (
     plan_dataset,
 )
 from bulkhaul.transfer.manifest import failed, read_manifest, write_manifest
-from bulkhaul.transfer.upload import Storm
+from bulkhaul.transfer.upload import STORM, Storm
 from transfer.rig import MemoryEngine, Rig, connection_of, folder_wise, write_tree
 
 FILES = {"0.0": b"chunk", "a/b": b"", "a b": b"blank", "a/c/d": b"deep", "é": b"accent", "z.csv": b"x" * 5000}
@@ -225,27 +225,25 @@ def test_a_vanished_file_is_a_failed_record(rig: Rig, engine: MemoryEngine) -> N
     assert (report.files_sent, report.files_failed) == (1, 1)
 
 
-def test_a_file_that_always_changes_fails_after_the_second_reading(rig: Rig, engine: MemoryEngine) -> None:
+def test_a_file_that_always_changes_fails_after_the_second_reading(
+    rig: Rig, engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_tree(rig.source, {"a": b"x", "b": b"x"})
-    sender_reads = rig.source / "a"
-    # The clock of the file moves between its two fstats: a writer in another process, as fast as we read.
-    stop = threading.Event()
+    restless, read, readings = rig.source / "a", os.read, itertools.count(1)
 
-    def write() -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            os.utime(sender_reads, ns=(number, number))
+    # A writer that is always in time: no thread or process is, on a busy machine.
+    def read_and_touch(fd: int, length: int) -> bytes:
+        data = read(fd, length)
+        if os.fstat(fd).st_ino == restless.stat().st_ino:
+            os.utime(restless, ns=(0, next(readings)))
+        return data
 
-    sender_reads.write_bytes(b"x" * 15_000_000)
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", read_and_touch)
         report = rig.transfer()
-    finally:
-        stop.set()
-        thread.join()
+
     assert report.failures == (("a", "changed while it was read"),)
+    assert next(readings) > 2
     assert engine.puts == ["p/plate/b"]
     assert rig.transfer().ok
 
@@ -350,10 +348,24 @@ def test_a_storm_of_network_faults_ends_the_transfer() -> None:
     storm.noted(error, record)
     storm.over()  # one that arrives breaks the row
     storm.noted(error, record)
-    storm.noted(ObjectRefused("key", "refused", "none"), record)  # a fault of its own counts for nothing
+    storm.noted(SourceError("a", "no right to read", "none"), record)  # a fault of its own counts for nothing
     storm.noted(error, record)
     with pytest.raises(Transient):
         storm.noted(error, record)
+
+
+def test_a_policy_that_refuses_every_file_ends_the_transfer_after_a_hundred(rig: Rig, engine: MemoryEngine) -> None:
+    write_tree(rig.source, {f"{number:03d}": b"x" for number in range(400)})
+    asked: list[str] = []
+
+    def refuse(key: str) -> None:
+        asked.append(key)
+        raise ObjectRefused(key, "S3 refuses this object (InvalidRequest: KMS is required)", "see the reason")
+
+    engine.before_put = refuse
+    with pytest.raises(ObjectRefused, match="KMS is required"):
+        rig.transfer()
+    assert STORM <= len(asked) < STORM + 64  # those in flight
 
 
 def test_an_object_that_is_not_listed_after_the_put_is_a_failed_record(rig: Rig, engine: MemoryEngine) -> None:

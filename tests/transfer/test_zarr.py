@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bulkhaul.transfer.manifest import Outcome, Record, Verified
-from bulkhaul.transfer.zarr import StandingMetadata, Withheld, depth, folders_above, is_metadata
+from bulkhaul.transfer.zarr import StandingMetadata, Withheld, depth, folders_above, is_metadata, marked
 
 
 def sent(name: str) -> Record:
@@ -69,8 +71,23 @@ def test_the_reason_names_the_entry_to_blame() -> None:
     ],
 )
 def test_metadata_that_stood_over_missing_files_is_noticed(plan: list[tuple[str, bool]], found: int) -> None:
-    standing = StandingMetadata()
+    marks: list[Record] = []
+    standing = StandingMetadata(marks.append)
     for name, missing in plan:
         standing.see(name, missing=missing)
     note = standing.end()
     assert (standing.count, note is not None) == (found, found > 0)
+    assert len(marks) == found  # here each folder has one metadata file
+
+
+def test_a_mark_joins_the_reason_once_and_leaves_a_failure_alone() -> None:
+    mark = Record("zarr.json", Outcome.SKIPPED, "stood over missing files, the first 'c/0'")
+    plain, same, lost = sent("zarr.json"), Record("zarr.json", Outcome.SKIPPED, "same content"), sent("c/0")
+    failed = Record("zarr.json", Outcome.FAILED, "withheld: c/1 did not arrive")
+
+    assert list(marked([lost, plain], [mark])) == [lost, replace(plain, reason=mark.reason)]
+    [again] = marked([same], [mark])
+    assert again.reason == f"same content; {mark.reason}"
+    assert list(marked([again], [mark])) == [again]
+    assert list(marked([failed], [mark])) == [failed]
+    assert list(marked([plain], [])) == [plain]

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import ObjectRefused, Stopped
+from bulkhaul.transfer.manifest import read_manifest
 from bulkhaul.transfer.zarr import is_metadata
 from transfer.rig import MemoryEngine, Rig, write_tree
 from unprivileged import reachable_folder, run_unprivileged
 
 PREFIX = "p/plate/"
+MANIFEST_KEY = "p/plate.manifest.jsonl.gz"
 
 
 def plate(arrays: int = 3, chunks: int = 40) -> dict[str, bytes]:
@@ -156,11 +158,17 @@ def test_old_metadata_over_missing_chunks_are_told_and_nothing_is_deleted(rig: R
     del engine.objects[f"{PREFIX}v3.zarr/1/c/0/0"]
     engine.puts.clear()
     report = rig.transfer()
-    assert engine.puts == [f"{PREFIX}v3.zarr/1/c/0/0"], "a PUT of the same manifest is none either"
+    assert engine.puts == [f"{PREFIX}v3.zarr/1/c/0/0", MANIFEST_KEY]
     assert report.ok
     assert len(report.notes) == 1
     assert "metadata of 2 Zarr folder(s) stood in S3 over missing files" in report.notes[0]
     assert "v3.zarr/1/c/0/0" in report.notes[0]
+    marks = {record.name: record.reason for record in read_manifest(rig.manifest) if record.reason}
+    stood = "stood over missing files, the first 'v3.zarr/1/c/0/0'"
+    assert marks == {"v3.zarr/1/zarr.json": stood, "v3.zarr/zarr.json": stood}
+    engine.puts.clear()
+    rig.transfer()
+    assert not engine.puts, "what the manifest says of it stays"
 
 
 def test_metadata_that_changed_alone_are_sent_alone(rig: Rig, engine: MemoryEngine) -> None:
@@ -170,7 +178,7 @@ def test_metadata_that_changed_alone_are_sent_alone(rig: Rig, engine: MemoryEngi
     engine.listings.clear()
     write_tree(rig.source, {"v3.zarr/1/zarr.json": b'{"new": 1}'})
     assert rig.transfer().files_sent == 1
-    assert set(engine.puts) == {f"{PREFIX}v3.zarr/1/zarr.json", "p/plate.manifest.jsonl.gz"}
+    assert set(engine.puts) == {f"{PREFIX}v3.zarr/1/zarr.json", MANIFEST_KEY}
     assert engine.listings.count(PREFIX) == 2, "one for the plan, one to verify"
 
 

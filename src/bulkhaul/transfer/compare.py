@@ -37,12 +37,15 @@ def same_slices(
     """Compare a large file, read once in slices, with an object of the same size; None unless they are the same.
 
     `part_size` in bytes is our own; `stored_crc` asks S3 for the CRC64NVME of the whole object, and is asked only where
-    the ETag is no plain MD5.
+    the ETag is not the file's MD5.
     """
     if _is_md5(remote.etag):
         md5 = hashlib.md5(usedforsecurity=False)
         crc = _fold(data, (md5.update,))
-        return Likeness(Verified.MD5, crc) if md5.hexdigest() == remote.etag else None
+        if md5.hexdigest() == remote.etag:
+            return Likeness(Verified.MD5, crc)
+        # With SSE-KMS the ETag only looks like an MD5.
+        return Likeness(Verified.CRC64NVME, crc) if crc == stored_crc() else None
     stored = stored_crc()
     if stored is not None:
         crc = digest(data)

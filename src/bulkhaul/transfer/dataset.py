@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bulkhaul.errors import StorageError
@@ -17,13 +17,13 @@ from bulkhaul.transfer.audit import audit_dataset
 from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.listings import Listings
 from bulkhaul.transfer.manifest import Outcome, Record, write_manifest
-from bulkhaul.transfer.merging import earlier_records
+from bulkhaul.transfer.merging import earlier_records, sorted_records
 from bulkhaul.transfer.plan import Decision, plan
 from bulkhaul.transfer.planner import Findings
 from bulkhaul.transfer.publish import abort_leftovers, put_manifest
 from bulkhaul.transfer.requests import Requests
 from bulkhaul.transfer.run import Run
-from bulkhaul.transfer.stages import Records, send_chunks, send_metadata
+from bulkhaul.transfer.stages import send_chunks, send_metadata
 from bulkhaul.transfer.terms import (
     Gate,
     Progress,
@@ -33,6 +33,7 @@ from bulkhaul.transfer.terms import (
     Workspace,
 )
 from bulkhaul.transfer.verify import Discrepancy
+from bulkhaul.transfer.zarr import marked
 
 __all__ = [
     "Discrepancy",
@@ -119,7 +120,9 @@ def _transfer(run: Run) -> TransferReport:
             reason = f"{count.entries} records for {expected} entries of the tree"
             raise StorageError(run.workspace.partial, reason, "check the file system of the joblist, then run again")
 
-    sha256 = write_manifest(run.workspace.manifest, count.counted(records), before_replace=balanced)
+    marks = sorted_records([planned.marks.records()], folder=run.workspace.scratch)
+    final = count.counted(marked(records(), marks))
+    sha256 = write_manifest(run.workspace.manifest, final, before_replace=balanced)
     notes = _notes(planned.findings)
     if not count.failed:
         notes += abort_leftovers(run)
@@ -158,8 +161,8 @@ class _Count:
         self.failed = 0
         self.failures: list[tuple[str, str]] = []
 
-    def counted(self, records: Records) -> Iterator[Record]:
-        for record in records():
+    def counted(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
             self.entries += 1
             if record.outcome is Outcome.FAILED:
                 self.failed += 1

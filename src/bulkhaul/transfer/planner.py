@@ -48,6 +48,7 @@ class Planner:
         self._backlog = run.backlog()
         self.findings = Findings()
         self.settled = run.spool()
+        self.marks = run.spool()
         self.metadata = DeferredMetadata(run.spool(), folder=run.workspace.scratch)
 
     @contextmanager
@@ -70,7 +71,7 @@ class Planner:
             self._backlog.end()
 
     def _plan_to_the_end(self) -> None:
-        standing = StandingMetadata()
+        standing = StandingMetadata(self.marks.add)
         for number, decision in enumerate(self._decisions()):
             if number % _GATE_EVERY == 0:  # a plan that sends nothing makes no requests
                 self._run.requests.gate()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter, itemgetter
 
@@ -19,7 +19,7 @@ from bulkhaul.transfer.manifest import Record, failed
 from bulkhaul.transfer.merging import read_partial, sorted_records
 from bulkhaul.transfer.planner import Findings, Planner
 from bulkhaul.transfer.run import Run
-from bulkhaul.transfer.spool import DeferredMetadata
+from bulkhaul.transfer.spool import DeferredMetadata, Spool
 from bulkhaul.transfer.verify import verify
 from bulkhaul.transfer.zarr import Withheld
 
@@ -31,10 +31,11 @@ Records = Callable[[], Iterator[Record]]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The end of the first stage."""
+    """The end of the first stage; `marks` are what the manifest has to say of Zarr metadata besides."""
 
     records: Records
     metadata: DeferredMetadata
+    marks: Spool
     findings: Findings
 
 
@@ -59,7 +60,7 @@ def send_chunks(run: Run) -> Planned:
         planned = _plan_and_send(run)
     if run.tally.files_sent == sent_before:
         return planned
-    return Planned(_verified(run, planned.records), planned.metadata, planned.findings)
+    return replace(planned, records=_verified(run, planned.records))
 
 
 def send_metadata(run: Run, planned: Planned) -> Records:
@@ -104,7 +105,8 @@ def _plan_and_send(run: Run) -> Planned:
     if not run.tally.files_planned:
         raise SourceError(run.source, "the dataset holds no file", "check the path, or remove the job")
     end = run.drain()
-    return Planned(_merged(run, planner.settled.records, start, end), planner.metadata, planner.findings)
+    records = _merged(run, planner.settled.records, start, end)
+    return Planned(records, planner.metadata, planner.marks, planner.findings)
 
 
 def _merged(run: Run, settled: Records, start: int, end: int) -> Records:

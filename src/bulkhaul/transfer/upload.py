@@ -39,8 +39,9 @@ from bulkhaul.transfer.terms import TransferOptions
 
 _FAULTS_OF_ALL = (CredentialsError, BucketUnusable, ClockSkewed, Throttled)
 _READ_AGAIN = (SourceChanged, SourceStorageFailed, IntegrityFailed, UploadGone)
+_NOT_IN_THE_FILE = (Transient, SourceStorageFailed, ObjectRefused, IntegrityFailed)
 STORM = 100
-"""Files in a row that may fail by network or file system before the transfer ends."""
+"""Files in a row that may fail by network, file system or refusal before it is no longer their own fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Sender:
 
         Raises:
             CredentialsError, BucketUnusable, ClockSkewed, Throttled, Stopped, ClaimLost, StorageError: no file can be
-                sent any more; also Transient or SourceError, when a hundred files in a row have met one.
+                sent any more; also Transient, SourceError, ObjectRefused or IntegrityFailed, when a hundred files in a
+                row have met one.
         """
         try:
             record = self._send_again_once(task)
@@ -151,7 +153,7 @@ class Sender:
 
 
 class Storm:
-    """Counts files in a row that failed by network or file system; too many are no longer one file's fault."""
+    """Counts files in a row that failed by what is not in them; a million refusals of one policy help nobody."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -160,7 +162,7 @@ class Storm:
 
     def noted(self, error: S3Error | SourceError, record: Record) -> Record:
         """Return the failed `record`, or raise `error` when it is one too many."""
-        if isinstance(error, (Transient, SourceStorageFailed)):
+        if isinstance(error, _NOT_IN_THE_FILE):
             with self._lock:
                 self._count += 1
                 if self._count >= self._most:

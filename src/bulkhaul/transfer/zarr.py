@@ -1,15 +1,17 @@
 """Zarr's rule for order (pure): readers take a missing chunk for fill value, so metadata come after what they describe.
 
 Where something below a folder did not arrive, the folder's metadata and those above it are withheld: no array is better
-than one that is silently half zero.
+than one that is silently half zero. Metadata that stood over missing files before are marked for good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from bulkhaul.transfer.manifest import Outcome, Record
+from bulkhaul.transfer.plan import Cursor
 
 METADATA = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
 """The file names that make Zarr readers see an array or a group."""
@@ -63,13 +65,17 @@ class Withheld:
 class _Folder:
     path: str
     missing: str = ""
-    standing: bool = False
+    standing: list[str] = field(default_factory=list)
 
 
 class StandingMetadata:
-    """Sees the plan in order and finds metadata that stood in S3 over files that were missing there."""
+    """Sees the plan in order and finds metadata that stood in S3 over files that were missing there.
 
-    def __init__(self) -> None:
+    `mark` gets a record for each such metadata file, in no order: its name, and in the reason what is to be known.
+    """
+
+    def __init__(self, mark: Callable[[Record], None]) -> None:
+        self._mark = mark
         self.count = 0
         self.first = ""
         self._open = [_Folder("")]
@@ -82,7 +88,7 @@ class StandingMetadata:
             if missing:
                 here.missing = here.missing or name
         elif not missing:
-            here.standing = True
+            here.standing.append(name)
 
     def end(self) -> str | None:
         """After the last file: one line about what was found, None when nothing was."""
@@ -106,8 +112,24 @@ class StandingMetadata:
         if left.standing and left.missing:
             self.count += 1
             self.first = self.first or left.missing
+            for name in left.standing:
+                self._mark(Record(name, Outcome.SKIPPED, f"stood over missing files, the first {left.missing!r}"))
         if self._open and left.missing:
             self._open[-1].missing = self._open[-1].missing or left.missing
+
+
+def marked(records: Iterable[Record], marks: Iterable[Record]) -> Iterator[Record]:
+    """Yield `records` with the reasons of `marks` added; both come in the order of the names' bytes.
+
+    A marked record says so in each later manifest too, as long as its file stays what it is.
+    """
+    found = Cursor(marks, attrgetter("order"))
+    for record in records:
+        mark = found.at(record.order)
+        if mark is None or record.outcome is Outcome.FAILED or mark.reason in record.reason:
+            yield record
+        else:
+            yield replace(record, reason="; ".join(filter(None, (record.reason, mark.reason))))
 
 
 def _up_to(folder: str, top: str) -> Iterator[str]:
