@@ -205,7 +205,7 @@ def nodes_reach(demo: Demo) -> bool:
 def transfer_through_slurm(demo: Demo) -> None:
     """An array of three workers; one task is killed on the way, the others take its plate over."""
     answer = json.loads(step(demo, "03_submit_array.py", "--array-size", str(WORKERS), "--json"))
-    array = str(answer["job_id"])
+    array = str(answer["slurm_job_id"])
     tell(f"transferring with {WORKERS} workers through SLURM (array {array})")
     try:
         wait_for_objects(demo, 200)

@@ -239,9 +239,11 @@ def test_the_real_sbatch_takes_it_and_the_workers_work_on_the_joblist(
 
     assert done.size == 3
     for index in range(3):
-        assert use_slurm.await_state(f"{done.job_id}_{index}") == "COMPLETED"
-    assert use_slurm.show(f"{done.job_id}_0")["TimeLimit"] == "00:20:00"
-    assert sorted(path.name for path in joblist.iterdir()) == [f"slurm-{done.job_id}_{index}.out" for index in range(3)]
+        assert use_slurm.await_state(f"{done.slurm_job_id}_{index}") == "COMPLETED"
+    assert use_slurm.show(f"{done.slurm_job_id}_0")["TimeLimit"] == "00:20:00"
+    assert sorted(path.name for path in joblist.iterdir()) == [
+        f"slurm-{done.slurm_job_id}_{index}.out" for index in range(3)
+    ]
     facts = json.loads((checkout / "run-2-0.json").read_text())
     assert facts["arguments"] == ["-i", str(joblist)]
     assert facts["folder"] == str(elsewhere)
@@ -259,7 +261,7 @@ def test_a_dry_run_submits_nothing_and_its_line_can_be_typed(
     use_slurm: SlurmCluster, checkout: Path, joblist: Path
 ) -> None:
     done = submit_array(ArraySpec(joblist, options=("--hold",)), todo=2, checkout=checkout, dry_run=True)
-    assert done.job_id is None
+    assert done.slurm_job_id is None
     assert use_slurm.run("squeue", "-h", "-n", "bulkhaul-transfer", "-t", "PENDING") == ""
     typed = subprocess.run(["bash", "-c", done.command_line], capture_output=True, text=True, check=True)
     job_id = typed.stdout.strip()
@@ -290,7 +292,7 @@ def test_an_sbatch_that_hangs_is_ended(tmp_path: Path) -> None:
 
 def test_nothing_to_do_submits_nothing(joblist: Path, checkout: Path) -> None:
     done = submit_array(ArraySpec(joblist), todo=0, checkout=checkout)
-    assert (done.job_id, done.size, done.notes) == (None, 0, ("no job is left to do",))
+    assert (done.slurm_job_id, done.size, done.notes) == (None, 0, ("no job is left to do",))
 
 
 def test_a_missing_joblist_is_refused(checkout: Path) -> None:
@@ -326,8 +328,8 @@ def test_the_real_limit_of_arrays_is_asked(use_slurm: SlurmCluster, checkout: Pa
     with pytest.raises(UsageError, match="1002 tasks, but an array may have 1001 here"):
         submit_array(ArraySpec(joblist, size=1002), todo=5000, checkout=checkout)
     done = submit_array(ArraySpec(joblist, size=1001, options=("--hold",)), todo=5000, checkout=checkout)
-    assert len(use_slurm.states(str(done.job_id))) == 1001
-    use_slurm.run("scancel", str(done.job_id))
+    assert len(use_slurm.states(str(done.slurm_job_id))) == 1001
+    use_slurm.run("scancel", str(done.slurm_job_id))
 
 
 def test_a_controller_that_is_not_there_is_said_in_one_line(

@@ -9,9 +9,11 @@ import typer
 from typer.main import get_group
 
 from bulkhaul.cli import arrays, inspection, joblists, transfers
+from bulkhaul.cli.options import ReportingGroup
 
 app = typer.Typer(
     name="bulkhaul",
+    cls=ReportingGroup,
     help="Move very large results from an HPC file system to S3, and prove that they arrived.",
     epilog="Example: bulkhaul extract -i /lustre/results --target s3://bucket/prefix",
     no_args_is_help=True,

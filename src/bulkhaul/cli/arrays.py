@@ -12,6 +12,7 @@ from bulkhaul.errors import OK
 from bulkhaul.messages import Mark, Message, Say
 
 if TYPE_CHECKING:
+    from bulkhaul.joblist.summary import Summary
     from bulkhaul.slurm.array import Submission
 
 
@@ -68,8 +69,18 @@ def submit(
     counts = summarise(Joblist(folder).iterate())
     # What is `ongoing` may belong to workers that died: the array is there for it too.
     submission = submit_array(spec, todo=counts.todo + counts.ongoing, dry_run=dry_run)
+    _say_left_out(say, counts)
     _say_submission(say, submission)
     end(submission, exit_code=OK, as_json=as_json)
+
+
+def _say_left_out(say: Say, counts: Summary) -> None:
+    """The jobs that no worker of the array will claim."""
+    if counts.invalid:
+        text = f"{counts.invalid} job file(s) are not valid and never claimed; `bulkhaul summarise` tells why"
+        say(Message(Mark.WARNING, text))
+    if counts.unproven:
+        say(Message(Mark.WARNING, f"{counts.unproven} job(s) are unproven; `bulkhaul retry --unproven` sends them"))
 
 
 def _say_submission(say: Say, submission: Submission) -> None:
@@ -78,5 +89,5 @@ def _say_submission(say: Say, submission: Submission) -> None:
     if submission.command:
         say(Message(Mark.INFO, f"Command: {submission.command_line}"))
         say(Message(Mark.INFO, f"Log files: {submission.log}"))
-    if submission.job_id is not None:
-        say(Message(Mark.DONE, f"Submitted array {submission.job_id} with {submission.size} task(s)."))
+    if submission.slurm_job_id is not None:
+        say(Message(Mark.DONE, f"Submitted array {submission.slurm_job_id} with {submission.size} task(s)."))

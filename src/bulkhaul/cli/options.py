@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from bulkhaul.cli.render import prepare_streams, reported_errors, speaker
 from bulkhaul.errors import UsageError
@@ -60,17 +61,38 @@ class ReportingCommand(TyperCommand):
         parent = more.get("parent")
         program = " ".join(name for name in (parent and parent.command_path, info_name) if name)
         prepare_streams()
-        with reported_errors(as_json="--json" in args):
-            try:
-                return super().make_context(info_name, args, *others, **more)
-            except _BadUsage as error:
-                raise UsageError(program, _sentence(error), f"`{program} --help` lists what can be given") from error
+        with reported_errors(as_json="--json" in args), _bad_usage_of(program):
+            return super().make_context(info_name, args, *others, **more)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a `BulkhaulError` becomes one line and an exit code."""
         with reported_errors(as_json=bool(ctx.params.get("as_json"))):
             _refuse_other_file_names()
             return super().invoke(ctx)
+
+
+class ReportingGroup(TyperGroup):
+    """The program itself: an unknown verb or option becomes one line too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what stands before the verb; nothing at all shows the help."""
+        if not args:
+            return super().parse_args(ctx, args)
+        with reported_errors(as_json="--json" in args), _bad_usage_of(ctx.command_path):
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb."""
+        with reported_errors(as_json="--json" in args), _bad_usage_of(ctx.command_path):
+            return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def _bad_usage_of(program: str) -> Iterator[None]:
+    try:
+        yield
+    except _BadUsage as error:
+        raise UsageError(program, _sentence(error), f"`{program} --help` lists what can be given") from error
 
 
 def _refuse_other_file_names() -> None:
@@ -81,7 +103,7 @@ def _refuse_other_file_names() -> None:
 
 
 def _sentence(error: Any) -> str:
-    text = " ".join(str(error.format_message()).split()).rstrip(".")
+    text = " ".join(str(error.format_message()).split()).rstrip(".?")
     return text[:1].lower() + text[1:]
 
 

@@ -73,9 +73,9 @@ class ArraySpec:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What `submit_array` did: `job_id` is None after a dry run, and with `size` 0 when no job is left to do."""
+    """What `submit_array` did: `slurm_job_id` is None after a dry run, and with `size` 0 when no job is left to do."""
 
-    job_id: str | None
+    slurm_job_id: str | None
     size: int
     command: tuple[str, ...]
     log: str
@@ -143,8 +143,8 @@ def submit_array(spec: ArraySpec, *, todo: int, checkout: Path | None = None, dr
     size = fit_array(todo, wanted=spec.size, max_array_size=limit)
     exports = exported_names(os.environ)
     command = render_sbatch(spec, size=size, checkout=checkout, folder=Path.cwd(), exports=exports)
-    job_id = None if dry_run else submit(command)
-    return Submission(job_id, size, tuple(command), log, (*notes, *_advice()))
+    slurm_job_id = None if dry_run else submit(command)
+    return Submission(slurm_job_id, size, tuple(command), log, (*notes, *_advice()))
 
 
 def own_checkout(start: Path = Path(__file__)) -> Path:
