@@ -19,8 +19,8 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 BASE = {"errors", "fsio", "proc", "messages", "spill", "stopping"}
 COLUMNS = {"joblist", "sources", "s3"}
 STEPS = {
-    *("extract", "check", "check_findings", "check_sources", "check_targets"),
-    *("preflight", "targets", "progress", "requeueing", "attempt", "rehearsal", "worker", "audit"),
+    *("extract", "check", "worker", "audit"),
+    *("preflight", "targets", "progress", "requeueing", "attempt", "rehearsal"),
 }
 
 # Part of the package -> the parts that it may import (itself always). A new part needs a line here.

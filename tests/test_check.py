@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkhaul.check import CheckReport, check_joblist
+from bulkhaul.check.joblist import CheckReport, check_joblist
 from bulkhaul.errors import CredentialsError, UsageError
 from bulkhaul.joblist.job import Status
 from bulkhaul.joblist.joblist import Joblist
@@ -422,8 +422,8 @@ def test_a_right_that_a_real_server_denies_is_a_problem(
 _CHECK = """
 import sys
 from pathlib import Path
-from bulkhaul.check_findings import Target
-from bulkhaul.check_sources import SourceSize, check_sources
+from bulkhaul.check.findings import Target
+from bulkhaul.check.sources import SourceSize, check_sources
 from bulkhaul.messages import silent
 from bulkhaul.s3.location import S3Location
 

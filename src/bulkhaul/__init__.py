@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bulkhaul.audit import verify_joblist
-    from bulkhaul.check import check_joblist
+    from bulkhaul.check.joblist import check_joblist
     from bulkhaul.extract import extract_joblist
-    from bulkhaul.joblist.doctor import examine_folder
+    from bulkhaul.joblist.doctor.trials import examine_folder
     from bulkhaul.joblist.joblist import retry_jobs
     from bulkhaul.joblist.summary import summarise_joblist
     from bulkhaul.slurm.array import submit_array
@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 _HOME_OF = {
-    "check_joblist": "bulkhaul.check",
-    "examine_folder": "bulkhaul.joblist.doctor",
+    "check_joblist": "bulkhaul.check.joblist",
+    "examine_folder": "bulkhaul.joblist.doctor.trials",
     "extract_joblist": "bulkhaul.extract",
     "retry_jobs": "bulkhaul.joblist.joblist",
     "submit_array": "bulkhaul.slurm.array",

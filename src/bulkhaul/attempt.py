@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from enum import StrEnum
 
 from bulkhaul.errors import (
@@ -33,7 +32,7 @@ from bulkhaul.preflight import Preflight
 from bulkhaul.progress import ProgressLines
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.probe import Features
-from bulkhaul.stopping import StopRequest, utc_now
+from bulkhaul.stopping import StopRequest
 from bulkhaul.targets import TargetOf, location_of
 from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset
 
@@ -52,8 +51,6 @@ def hits_all_jobs(error: BulkhaulError) -> bool:
 
 _DENIED = "denied"
 """The fact that a release leaves to the next claim: a job that is denied twice is not claimed round and round."""
-
-_FIXED_KEYS_WARNING = timedelta(hours=12)
 
 _NAMED = 5  # failures in the line that ends a job
 _WIDTH = 80  # characters of a name or reason in it
@@ -214,9 +211,8 @@ def _fitted(options: TransferOptions, features: Features | None) -> TransferOpti
 
 def _warn_of_fixed_keys(claim: Claim, connection: Connection, work: Work) -> None:
     """Say so before it starts when the keys end on their own and nothing here can renew them."""
-    source = connection.source
-    end = source.token().expires_at
-    if source.renewable or end is None or end - utc_now() > _FIXED_KEYS_WARNING:
+    end = connection.source.ends_within_a_transfer
+    if end is None:
         return
     text = f"the credentials are fixed and end at {end:%Y-%m-%dT%H:%M:%SZ}; a longer transfer stops there"
     claim.log(text)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import UsageError
-from bulkhaul.joblist.doctor import Finding, Findings, Level, examine_folder
-from bulkhaul.joblist.mounts import mount_of, parse_mounts
+from bulkhaul.joblist.doctor.findings import Finding, Findings, Level
+from bulkhaul.joblist.doctor.mounts import mount_of, parse_mounts
+from bulkhaul.joblist.doctor.trials import examine_folder
 
 MOUNTS = parse_mounts(
     "/dev/sda1 / ext4 rw,relatime 0 0\n"

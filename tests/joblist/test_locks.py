@@ -75,7 +75,7 @@ def test_the_doctor_tells_what_a_file_system_lacks(
 ) -> None:
     code = f"""
 from pathlib import Path
-from bulkhaul.joblist.doctor import examine_folder
+from bulkhaul.joblist.doctor.trials import examine_folder
 findings = examine_folder(Path({str(tmp_path)!r}))
 print([findings.mode, [item.trial for item in findings.findings if item.fatal]])
 """

@@ -31,7 +31,8 @@ def doctor(
     as_json: o.AsJson = False,
 ) -> None:
     """Try on the real folder whether it can hold a joblist: link, exclusive create, rename, lock."""
-    from bulkhaul.joblist.doctor import Level, examine_folder
+    from bulkhaul.joblist.doctor.findings import Level
+    from bulkhaul.joblist.doctor.trials import examine_folder
     from bulkhaul.slurm.environment import current_share, current_task
 
     marks = {Level.FINE: Mark.DONE, Level.WARNING: Mark.WARNING, Level.FATAL: Mark.FAILED}

@@ -66,7 +66,7 @@ def check(
 ) -> None:
     """Check a joblist before it is transferred: sources, names, keys, bucket, credentials, leftovers."""
     from bulkhaul.assembly import connector, target_finder
-    from bulkhaul.check import check_joblist
+    from bulkhaul.check.joblist import check_joblist
 
     settings, folder, say = o.open_joblist(input_path, verbosity=verbosity, config=config, as_json=as_json)
     report = check_joblist(folder, connect=connector(settings), target_of=target_finder(settings), say=say)

@@ -10,7 +10,7 @@ from bulkhaul.errors import UsageError
 from bulkhaul.fsio import storage_errors
 from bulkhaul.joblist.claim import Claim
 from bulkhaul.joblist.claiming import Claimer
-from bulkhaul.joblist.finding import Finder
+from bulkhaul.joblist.finder import Finder
 from bulkhaul.joblist.heartbeat import Heartbeat, LeaseTimes
 from bulkhaul.joblist.index import Row
 from bulkhaul.joblist.job import Gate, Owner, Standing

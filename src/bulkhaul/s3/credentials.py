@@ -11,26 +11,24 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
 from bulkhaul.errors import BulkhaulError, CredentialsError
 from bulkhaul.s3.location import S3Location
+from bulkhaul.stopping import utc_now
 
 _LOG = logging.getLogger(__name__)
 
 _LONGEST_WINDOW = timedelta(minutes=5)
+_ONE_TRANSFER = timedelta(hours=12)  # the longest that one dataset is expected to take
 _LIFE_SHARE = 4  # a token is renewed in the last quarter of its life
 _LONGEST_PAUSE = timedelta(seconds=30)
 # obstore asks again for each request (at most each 100 ms) while less than 5 minutes are left: a nearer end than the
 # real one makes a renewed token reach it at once, also when the first one had no end or a distant one.
 _OBSTORE_LIFE = timedelta(minutes=1)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class _Held:
 class CredentialSource:
     """The one keeper of a grant for `location`: the first `token()` asks the provider; safe from many threads."""
 
-    def __init__(self, provider: Provider, location: S3Location, *, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, provider: Provider, location: S3Location, *, now: Callable[[], datetime] = utc_now) -> None:
         self.location = location
         self._provider = provider
         self._now = now
@@ -94,6 +92,14 @@ class CredentialSource:
     def renewable(self) -> bool:
         """False when these are fixed keys, which end at `token().expires_at` for good."""
         return self._present().grant.renewable
+
+    @property
+    def ends_within_a_transfer(self) -> datetime | None:
+        """When these keys end, if they are fixed and may end in the midst of a dataset (within 12 h); else None."""
+        end = self.token().expires_at
+        if self.renewable or end is None or end - self._now() > _ONE_TRANSFER:
+            return None
+        return end
 
     def serves(self, location: S3Location) -> bool:
         """Whether a grant that is already here covers `location`; never asks the provider."""
@@ -195,7 +201,7 @@ def _renew_at(token: Token, now: datetime) -> datetime | None:
 class CredentialPool:
     """The sources of one process: a new grant is asked for only when no present one covers the location."""
 
-    def __init__(self, provider: Provider, *, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, provider: Provider, *, now: Callable[[], datetime] = utc_now) -> None:
         self._provider = provider
         self._now = now
         self._lock = threading.Lock()
@@ -238,7 +244,7 @@ def obstore_provider(source: CredentialSource) -> Callable[[], dict[str, Any]]:
 
     def provide() -> dict[str, Any]:
         token = source.token()
-        soon = _utc_now() + _OBSTORE_LIFE
+        soon = utc_now() + _OBSTORE_LIFE
         return {
             "access_key_id": token.access_key,
             "secret_access_key": token.secret_key,

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bulkhaul.check_findings import Examples, Finding, Target
+from bulkhaul.check.findings import Examples, Finding, Target
 from bulkhaul.errors import SourceError
 from bulkhaul.messages import Mark, Message, Say
 from bulkhaul.s3.location import key_problem

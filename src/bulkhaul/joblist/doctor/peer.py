@@ -1,4 +1,4 @@
-"""The other process of `bulkhaul doctor`: `python -m bulkhaul.joblist.doctor_peer TRIAL FOLDER`."""
+"""The other process of `bulkhaul doctor`: `python -m bulkhaul.joblist.doctor.peer TRIAL FOLDER`."""
 
 from __future__ import annotations
 

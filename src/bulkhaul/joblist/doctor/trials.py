@@ -17,13 +17,11 @@ from pathlib import Path
 from bulkhaul import proc
 from bulkhaul.errors import BulkhaulError, StorageError, UsageError
 from bulkhaul.fsio import storage_errors
-from bulkhaul.joblist import doctor_peer as peer
-from bulkhaul.joblist.doctor_nodes import try_between_nodes
-from bulkhaul.joblist.findings import Finding, Findings, Level, judged
+from bulkhaul.joblist.doctor import peer
+from bulkhaul.joblist.doctor.findings import Finding, Findings, Level, judged
+from bulkhaul.joblist.doctor.mounts import mount_of, parse_mounts
+from bulkhaul.joblist.doctor.nodes import try_between_nodes
 from bulkhaul.joblist.locks import Held, file_lock
-from bulkhaul.joblist.mounts import mount_of, parse_mounts
-
-__all__ = ["Finding", "Findings", "Level", "examine_folder"]
 
 _PEER_SECONDS = 60.0
 
@@ -82,7 +80,7 @@ def _tried(folder: Path, trial: Callable[[Path], Finding]) -> Finding:
 @contextmanager
 def _beside_peer(place: Path, trial: str) -> Iterator[None]:
     """Run the block while another process runs `trial` in `place`; both begin together."""
-    command = [sys.executable, "-m", "bulkhaul.joblist.doctor_peer", trial, str(place)]
+    command = [sys.executable, "-m", "bulkhaul.joblist.doctor.peer", trial, str(place)]
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(proc.run, command, timeout=_PEER_SECONDS)
         if not peer.meet(place, "doctor", "peer"):

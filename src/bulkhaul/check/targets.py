@@ -7,31 +7,21 @@ probe. Once a bucket turns out unreachable or unusable, its other groups are not
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
 
-from bulkhaul.check_findings import Examples, Finding, Target
+from bulkhaul.check.findings import Examples, Finding, Target
 from bulkhaul.errors import AccessDenied, BulkhaulError, CredentialsError, S3Error
 from bulkhaul.messages import Mark, Message, Say
+from bulkhaul.preflight import Connect
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.credentials import CredentialSource
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.probe import PROBE_NAME, probe
-
-Connect = Callable[[S3Location], Connection]
-
-# The longest that one dataset is expected to take; fixed keys that end sooner may end within one.
-_ONE_TRANSFER = timedelta(hours=12)
+from bulkhaul.stopping import utc_now
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def check_targets(
-    targets: Iterable[Target], *, connect: Connect, say: Say, now: Callable[[], datetime] = _utc_now
-) -> Iterator[Finding]:
+def check_targets(targets: Iterable[Target], *, connect: Connect, say: Say) -> Iterator[Finding]:
     """Yield what is wrong with buckets, rights and credentials, and what lies around below the targets."""
     groups: defaultdict[S3Location, list[S3Location]] = defaultdict(list)
     for target in targets:
@@ -46,7 +36,7 @@ def check_targets(
             connection = connect(locations[0])
             if connection.source not in sources:
                 sources.append(connection.source)
-                yield from _check_credentials(connection.source, say, now())
+                yield from _check_credentials(connection.source, say)
             yield from (Finding(str(parent), note, "transfers allow for it") for note in probe(connection).notes())
             say(Message(Mark.INFO, f"Writable: {parent} ({len(locations)} job(s))"))
             yield from _check_leftovers(connection, parent, locations)
@@ -64,15 +54,15 @@ def _parent(location: S3Location) -> S3Location:
     return S3Location(location.bucket, location.prefix.rpartition("/")[0])
 
 
-def _check_credentials(source: CredentialSource, say: Say, now: datetime) -> Iterator[Finding]:
+def _check_credentials(source: CredentialSource, say: Say) -> Iterator[Finding]:
     end = source.token().expires_at
     if end is None:
         say(Message(Mark.INFO, f"Credentials for {source.location}: live, no end known"))
         return
     how = "renewed before they end" if source.renewable else "fixed"
     say(Message(Mark.INFO, f"Credentials for {source.location}: live until {end:%Y-%m-%dT%H:%M:%SZ}, {how}"))
-    if not source.renewable and end - now < _ONE_TRANSFER:
-        minutes = int((end - now).total_seconds() // 60)
+    if source.ends_within_a_transfer is not None:
+        minutes = int((end - utc_now()).total_seconds() // 60)
         reason = f"the credentials are fixed and end in {minutes} minutes, perhaps in the middle of a dataset"
         yield Finding(str(source.location), reason, "log in again just before the transfer, or use renewable ones")
 

@@ -1,4 +1,4 @@
-"""Step 2: what would stop or mar a transfer, found before it starts.
+"""The check of a joblist.
 
 Local things first (the joblist's file system, job files, sources), then S3. No job changes, and nothing is sent but
 the probe's own object.
@@ -6,23 +6,22 @@ the probe's own object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bulkhaul.check_findings import Examples, Finding, Target
-from bulkhaul.check_sources import SourceSize, check_sources
-from bulkhaul.check_targets import Connect, check_targets
+from bulkhaul.check.findings import Examples, Finding, Target
+from bulkhaul.check.sources import SourceSize, check_sources
+from bulkhaul.check.targets import check_targets
 from bulkhaul.errors import OK, BulkhaulError, InvalidJobFile, StorageError, combined_exit_code
-from bulkhaul.joblist.doctor import Level, examine_folder
+from bulkhaul.joblist.doctor.findings import Level
+from bulkhaul.joblist.doctor.trials import examine_folder
 from bulkhaul.joblist.job import JobView, Standing, Status
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
-from bulkhaul.s3.location import S3Location
+from bulkhaul.preflight import Connect
 from bulkhaul.sources.discovery import nested_keys
-
-TargetOf = Callable[[Path], str]
-"""The target of a source, for job files that name none; raises UsageError when it cannot tell."""
+from bulkhaul.targets import TargetOf, location_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def _check_job_files(jobs: list[JobView], target_of: TargetOf, targets: list[Tar
             yield Finding(f"{job.name}.txt", reason, step, InvalidJobFile.exit_code)
             continue
         try:
-            location = S3Location.parse(job.target or target_of(job.source))
+            location = location_of(job.target, job.source, target_of)
         except BulkhaulError as error:
             reason = f"no usable target: {error.thing}: {error.reason}"
             yield Finding(f"{job.name}.txt", reason, error.next_step, error.exit_code)

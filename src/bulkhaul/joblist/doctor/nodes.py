@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bulkhaul.errors import StorageError
 from bulkhaul.fsio import create_file, replace_file, storage_errors
-from bulkhaul.joblist.findings import Finding, Level, judged
+from bulkhaul.joblist.doctor.findings import Finding, Level, judged
 from bulkhaul.joblist.locks import Held, file_lock
 from bulkhaul.joblist.paths import JoblistPaths
 
