@@ -31,7 +31,7 @@ from bulkhaul.messages import Mark, Message, Say
 from bulkhaul.preflight import Preflight
 from bulkhaul.progress import ProgressLines
 from bulkhaul.s3.connection import Connection
-from bulkhaul.s3.probe import Features
+from bulkhaul.s3.features import Features
 from bulkhaul.stopping import StopRequest
 from bulkhaul.targets import TargetOf, location_of
 from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset

@@ -17,8 +17,9 @@ from bulkhaul.errors import AccessDenied, BucketUnusable, BulkhaulError, S3Error
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.s3.connection import Connection
+from bulkhaul.s3.features import Features
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.probe import Features, check_access, probe
+from bulkhaul.s3.probe import check_access, probe
 from bulkhaul.s3.retry import Gate, open_gate
 
 _LOG = logging.getLogger(__name__)

@@ -453,6 +453,21 @@ def test_a_complete_that_was_not_done_is_repeated_or_reported(
     assert stub.store.buckets["bucket"][KEY].body == file.read_bytes()
 
 
+def test_an_upload_whose_id_was_lost_is_told_since_nobody_can_end_it(
+    stub: StubS3, stub_client: Any, file: Path, journal: FileJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.script.plan("CreateMultipartUpload", script.slow_down())
+    send(stub_client, "bucket", file, journal)
+    assert caplog.messages == [], "a refusal has begun nothing"
+
+    stub.script.plan("CreateMultipartUpload", script.lose_answer())
+    send(stub_client, "bucket", file, journal)
+    assert [
+        f"s3://bucket/{KEY}: the answer to a new multipart upload was lost" in text for text in caplog.messages
+    ] == [True]
+    assert len(stub.store.uploads) == 1
+
+
 def test_a_lost_answer_without_the_right_to_look_is_no_success(
     stub: StubS3, stub_client: Any, file: Path, journal: FileJournal
 ) -> None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from bulkhaul import errors
+from bulkhaul.s3.features import Features
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.probe import PROBE_NAME, Features, probe
+from bulkhaul.s3.probe import PROBE_NAME, probe
 from s3.reach import connection_to, fixed_source
 from servers.moto import MotoServer
 from servers.seaweed import (

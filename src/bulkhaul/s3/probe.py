@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 from bulkhaul.errors import (
     AccessDenied,
@@ -26,6 +26,7 @@ from bulkhaul.errors import (
 from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.connection import Connection
+from bulkhaul.s3.features import Features
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.retry import Gate, RetryPolicy, open_gate, repeat
 
@@ -39,59 +40,6 @@ _POLICY = RetryPolicy(tries=3, throttle_budget=60.0)
 
 # A server or a policy that does without: other errors are faults and end the probe.
 _LACKS = (AccessDenied, BucketUnusable, ObjectRefused, NoSuchObject)
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What one bucket's server was seen to do; JSON-safe through `as_dict` and `from_dict`.
-
-    `leftovers` names what the probe wrote and was not allowed to remove.
-    """
-
-    checksum_enforced: bool = False
-    checksum_stored: bool = False
-    head: bool = False
-    conditional_put: bool = False
-    multipart: bool = False
-    multipart_checksum: bool = False
-    part_checksum_enforced: bool = False
-    list_parts: bool = False
-    list_uploads: bool = False
-    lists_in_byte_order: bool = False
-    leftovers: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The features as JSON holds them."""
-        return {**asdict(self), "leftovers": list(self.leftovers)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The features that `as_dict` wrote.
-
-        Raises:
-            ValueError: a field is missing or of another type.
-        """
-        names = {field.name for field in fields(cls)} - {"leftovers"}
-        leftovers = data.get("leftovers")
-        if not all(isinstance(data.get(name), bool) for name in names) or not isinstance(leftovers, list):
-            raise ValueError("not the features of a probe")
-        return cls(**{name: data[name] for name in names}, leftovers=tuple(str(one) for one in leftovers))
-
-    def notes(self) -> tuple[str, ...]:
-        """One line for a person for each mode that proves or resumes less than S3's own."""
-        lines = {
-            "the server does not check CRC64NVME; sizes and ETags alone prove what arrived": self.checksum_enforced,
-            "HEAD is refused; a lost answer is resolved by sending again": self.head,
-            "multipart uploads are refused; files above the multipart threshold cannot be sent": self.multipart,
-            "the server keeps no checksum of a whole multipart object; its ETag proves it": (
-                self.multipart_checksum or not self.multipart
-            ),
-            "ListParts is refused; a large file that was cut off is sent from its beginning": (
-                self.list_parts or not self.multipart
-            ),
-        }
-        left = tuple(f"removal is refused, so this stays behind: {name}" for name in self.leftovers)
-        return tuple(line for line, good in lines.items() if not good) + left
 
 
 def probe(connection: Connection, *, gate: Gate = open_gate) -> Features:

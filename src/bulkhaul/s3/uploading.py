@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulkhaul.errors import AccessDenied, BucketUnusable, IntegrityFailed, NoSuchObject
+from bulkhaul.errors import AccessDenied, BucketUnusable, IntegrityFailed, NoSuchObject, Transient
 from bulkhaul.s3.checksums import decode_crc64nvme, encode_crc64nvme
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.engine import Repeat
@@ -82,7 +82,23 @@ class ObjectRequests:
     def create(self) -> str:
         """Begin a multipart upload and return its id."""
         full = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if self.checksums else {}
-        upload_id: str = self.make("create_multipart_upload", **full)["UploadId"]
+        lost = 0
+
+        def begin() -> str:
+            nonlocal lost
+            try:
+                return str(self.attempt("create_multipart_upload", **full)["UploadId"])
+            except Transient:
+                lost += 1
+                raise
+
+        upload_id = self.repeat(begin)
+        if lost:
+            # Whatever those requests began has an id that nobody knows.
+            _LOG.warning(
+                "%s: the answer to a new multipart upload was lost; one may be left behind, a lifecycle rule ends it",
+                self.thing,
+            )
         return upload_id
 
     def head(self) -> Whole | None:
