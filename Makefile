@@ -30,7 +30,7 @@ demo: $(READY)
 
 test: $(READY) slurm-packages
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest $(PYTEST)
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(PYTEST)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

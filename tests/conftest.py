@@ -19,14 +19,19 @@ __all__ = ["slurm_cluster", "use_slurm"]
 _S3_SERVERS = {"s3_server", "moto_server"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server process, so that `-m "not s3"` is the fast part without anybody keeping lists."""
+    """Mark what needs a server process, so that `-m "not s3"` is the fast part without anybody keeping lists.
+
+    Of several test processes one alone runs all that needs the cluster: two clusters would only take turns.
+    """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if _S3_SERVERS & fixtures:
             item.add_marker(pytest.mark.s3)
         if "slurm_cluster" in fixtures:
             item.add_marker(pytest.mark.slurm)
+            item.add_marker(pytest.mark.xdist_group("slurm"))
 
 
 @pytest.fixture(autouse=True)
