@@ -5,20 +5,19 @@ It needs no source, so it works after the source is gone; with the sync level `c
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulkhaul.attempt import hits_all_jobs
 from bulkhaul.errors import BulkhaulError, JobsFailed, UsageError, combined_exit_code
-from bulkhaul.fsio import storage_errors
 from bulkhaul.joblist.job import JobView, Status
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.preflight import Connect
 from bulkhaul.requeueing import goes_on_later
-from bulkhaul.slurm.environment import TaskId, current_share, current_task, deadline
+from bulkhaul.shares import AuditShare
+from bulkhaul.slurm.environment import current_task, deadline
 from bulkhaul.stopping import StopRequest
 from bulkhaul.targets import TargetOf, check_readable, location_of, sample_locations
 from bulkhaul.transfer.dataset import SyncLevel, audit_dataset
@@ -76,43 +75,26 @@ def verify_joblist(
     audit = _Audit(Joblist(folder), connect, target_of, sync_level, stop.check)
     finished = [view for view in audit.joblist.scan() if view.status is Status.SUCCESS]
     say(Message(Mark.INFO, f"Found {len(finished)} finished job(s)."))
-    memory = _memory(audit.joblist, task)
-    ours = _ours(finished, memory, task, say)
+    share = AuditShare(audit.joblist, task)
+    ours = share.of(finished)
+    if task is not None:
+        say(Message(Mark.INFO, f"{share}: {len(ours)} job(s)."))
     check_readable(sample_locations(ours, target_of), connect)
     report = AuditReport()
     with stop.listening():
-        codes = _audit_all(ours, audit, report, memory=memory, reset=reset, say=say)
+        codes = _audit_all(ours, audit, report, share=share, reset=reset, say=say)
         report.exit_code = combined_exit_code(codes)
         if task is not None:
             report.requeued = goes_on_later(
                 task, exit_code=report.exit_code, stop=stop, limit=limit, progressed=bool(report.verified), say=say
             )
-    if memory is not None and report.stopped is None:
-        memory.unlink(missing_ok=True)
+    if report.stopped is None:
+        share.close()
     return report
 
 
-def _memory(joblist: Joblist, task: TaskId | None) -> Path | None:
-    """The file in which a SLURM task keeps the names that it has verified, for its next run after a requeue."""
-    return None if task is None else joblist.state_path("audited", f"{task.cluster}_{task.name}")
-
-
-def _ours(finished: list[JobView], memory: Path | None, task: TaskId | None, say: Say) -> list[JobView]:
-    """The jobs of this task: by their names, so that tasks that start at other times still leave none out."""
-    share = current_share()
-    if share.count == 1 and task is None:
-        return finished
-    done: set[str] = set()
-    if memory is not None and task is not None and task.restart_count and memory.is_file():
-        done = set(memory.read_text(encoding="utf-8").splitlines())
-    ours = [view for view in finished if zlib.crc32(view.name.encode()) % share.count == share.index]
-    left = [view for view in ours if view.name not in done]
-    say(Message(Mark.INFO, f"Share {share.index + 1} of {share.count}: {len(left)} job(s)."))
-    return left
-
-
 def _audit_all(
-    finished: list[JobView], audit: _Audit, report: AuditReport, *, memory: Path | None, reset: bool, say: Say
+    finished: list[JobView], audit: _Audit, report: AuditReport, *, share: AuditShare, reset: bool, say: Say
 ) -> list[int]:
     """Fill `report` job by job; the exit codes of what was met. A fault that all jobs would meet ends the audit."""
     codes = []
@@ -132,20 +114,13 @@ def _audit_all(
             say(Message(Mark.WARNING, f"{view.name}: not checked: {error}", detail=0))
             continue
         _record(view, problems, report, say)
-        if memory is not None and not problems:
-            _remember(memory, view.name)
-        if problems:
+        if not problems:
+            share.note(view.name)
+        else:
             codes.append(JobsFailed.exit_code)
             if reset:
                 _reset(view, problems, audit.joblist, report, say)
     return codes
-
-
-def _remember(memory: Path, name: str) -> None:
-    with storage_errors(memory):
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with memory.open("a", encoding="utf-8") as file:
-            file.write(f"{name}\n")
 
 
 def _problems_of(view: JobView, audit: _Audit) -> list[tuple[str, str]]:
