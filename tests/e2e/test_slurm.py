@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,3 +173,15 @@ def test_the_array_says_in_one_line_what_is_missing(lab: Lab, slurm_cluster: Slu
     printed = (lab.folder / f"slurm-{job}_0.out").read_text()
     assert "/nonexistent/python" in printed
     assert len(printed.strip().splitlines()) == 1
+
+
+def test_the_demo_goes_through_slurm_where_sbatch_answers(use_slurm: SlurmCluster, tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    demo = [sys.executable, CHECKOUT / "scripts" / "demo.py"]
+    done = subprocess.run(demo, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "workers through SLURM (array " in done.stdout
+    assert "summary: 6 of 6 jobs in success" in done.stdout
+    assert "equal to the source" in done.stdout
+    assert use_slurm.run("squeue", "--noheader", "--states=pending,running") == ""
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
