@@ -10,7 +10,9 @@ def run(verb: str) -> None:
     try:
         from bulkhaul.cli.app import run_script
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"\u274c {error.name} is not installed here: type `make env` in the checkout, then use .venv/bin/python"
-        )
+        step = "type `make env` in the checkout, then use .venv/bin/python"
+        print(f"\u274c {error.name} is not installed here: {step}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     run_script(verb)

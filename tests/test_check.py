@@ -143,6 +143,26 @@ def test_old_job_files_take_their_target_from_the_layout_or_are_named(tmp_path, 
     assert found.exit_code == 0
 
 
+def test_a_missing_target_is_one_finding_however_many_jobs_lack_it(tmp_path, joblist):
+    def no_setting(_source):
+        raise UsageError("target", "not set", "add it to bulkhaul.toml")
+
+    for number in range(5):
+        joblist.add(f"j{number}", source=make_dataset(tmp_path / f"j{number}"))
+    report = check_joblist(joblist.folder, connect=by_default_chain(), target_of=no_setting)
+    assert problems(report) == ["j0.txt, j1.txt, j2.txt and 2 more: no usable target: target: not set"]
+    assert report.exit_code == 2
+
+
+def test_unproven_jobs_are_told_since_no_worker_claims_them(tmp_path, joblist, stub):
+    add(joblist, "a", make_dataset(tmp_path / "a"), "s3://bkt/a")
+    path = joblist.path("a")
+    path.write_text(path.read_text().replace("todo", "done", 1))
+    report = check(joblist)
+    assert problems(report) == []
+    assert any("a.txt: 1 job(s) have a status that no record proves" in notice for notice in notices(report))
+
+
 def test_a_joblist_without_jobs_is_a_usage_problem(joblist):
     assert check(joblist, lambda _: pytest.fail("nothing to connect to")).exit_code == 2
 
@@ -150,8 +170,8 @@ def test_a_joblist_without_jobs_is_a_usage_problem(joblist):
 @pytest.mark.parametrize(
     ("first", "second", "reason"),
     [
-        ("s3://bkt/x", "s3://bkt/x", "the same target"),
-        ("s3://bkt/x", "s3://bkt/x/y", "targets one within the other"),
+        ("s3://bkt/x", "s3://bkt/x", "they have the same target"),
+        ("s3://bkt/x", "s3://bkt/x/y", "s3://bkt/x/y lies within the other's target"),
         ("s3://bkt/x", "s3://bkt/x-y", None),
         ("s3://bkt/x", "s3://bkt2/x", None),
     ],
@@ -166,7 +186,7 @@ def test_jobs_whose_targets_meet_are_named_together(tmp_path, joblist, stub, fir
     if reason is None:
         assert problems(report) == []
     else:
-        assert problems(report) == [f"a.txt and b.txt: they have {reason}: {second} in {first}"]
+        assert problems(report) == [f"a.txt and b.txt: {reason}: {first}"]
         assert report.exit_code == 65
 
 

@@ -89,7 +89,7 @@ def test_readmes_functions_are_the_packages() -> None:
 
     paragraph = README.partition("functions of the package:")[2].partition("\n\n")[0]
     names = [name.removeprefix("bulkhaul.") for name in re.findall(r"`([\w.]+)`", paragraph)]
-    assert len(names) == 8
+    assert len(names) == 9
     assert all(callable(getattr(bulkhaul, name)) for name in names)
 
 

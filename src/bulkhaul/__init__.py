@@ -1,6 +1,6 @@
 """Move very large results from an HPC file system to S3, and prove that they arrived.
 
-The steps of a transfer as functions; the command line and the scripts call these and nothing else.
+The steps of a transfer as functions; the command line and the scripts are thin around these.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bulkhaul.joblist.doctor.trials import examine_folder
     from bulkhaul.joblist.joblist import retry_jobs
     from bulkhaul.joblist.summary import summarise_joblist
+    from bulkhaul.rehearsal import rehearse_joblist
     from bulkhaul.slurm.array import submit_array
     from bulkhaul.worker import transfer_joblist
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_joblist",
     "examine_folder",
     "extract_joblist",
+    "rehearse_joblist",
     "retry_jobs",
     "submit_array",
     "summarise_joblist",
@@ -35,6 +37,7 @@ _HOME_OF = {
     "check_joblist": "bulkhaul.check.joblist",
     "examine_folder": "bulkhaul.joblist.doctor.trials",
     "extract_joblist": "bulkhaul.extract",
+    "rehearse_joblist": "bulkhaul.rehearsal",
     "retry_jobs": "bulkhaul.joblist.joblist",
     "submit_array": "bulkhaul.slurm.array",
     "summarise_joblist": "bulkhaul.joblist.summary",

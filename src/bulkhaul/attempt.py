@@ -157,6 +157,7 @@ def _transfer(claim: Claim, work: Work) -> TransferReport:
 def _end(claim: Claim, report: TransferReport, work: Work) -> Outcome:
     for note in report.notes:
         claim.log(note)
+        work.say(Message(Mark.WARNING, f"{claim.name}: {note}"))
     if not report.ok:
         text = f"{report.files_failed} file(s) failed: {_named(report)}; mend them, then `bulkhaul retry`"
         return _fail(claim, text, work, facts=report.as_dict())
@@ -188,7 +189,7 @@ def _fail(claim: Claim, text: str, work: Work, *, facts: dict[str, object] | Non
     except ClaimLost as error:
         work.say(Message(Mark.WARNING, str(error)))
         return Outcome.LOST
-    work.say(Message(Mark.FAILED, f"{claim.name}: {text}"))
+    work.say(Message(Mark.FAILED, f"{claim.name}: {text}", detail=0))
     return Outcome.FAILED
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bulkhaul.attempt import hits_all_jobs
 from bulkhaul.errors import BulkhaulError, JobsFailed, UsageError, combined_exit_code
-from bulkhaul.joblist.job import JobView, Status
+from bulkhaul.joblist.job import JobView, Standing, Status
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.preflight import Connect
@@ -73,8 +73,12 @@ def verify_joblist(
     limit = deadline(task) if task else None
     stop = StopRequest(deadline=limit)
     audit = _Audit(Joblist(folder), connect, target_of, sync_level, stop.check)
-    finished = [view for view in audit.joblist.scan() if view.status is Status.SUCCESS]
+    views = audit.joblist.scan()
+    finished = [view for view in views if view.status is Status.SUCCESS]
     say(Message(Mark.INFO, f"Found {len(finished)} finished job(s)."))
+    if unproven := sum(view.standing is Standing.UNPROVEN for view in views):
+        text = f"{unproven} job(s) have a status that no record proves; `bulkhaul retry --unproven` has them compared"
+        say(Message(Mark.WARNING, text))
     share = AuditShare(audit.joblist, task)
     ours = share.of(finished)
     if task is not None:

@@ -7,7 +7,6 @@ touched, so the step can be run again at any time: after a full disk, or when th
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,9 +24,6 @@ from bulkhaul.sources.discovery import Discovery, Skipped, check_results_folder,
 from bulkhaul.sources.layouts import Dataset, Layout
 
 _NAMED = 20
-
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +253,6 @@ def _write_jobs(work: _Extraction, say: Say) -> tuple[str, ...]:
             say(Message(Mark.INFO, f"Created job: {job.name}.txt", detail=2))
     say(Message(Mark.INFO, f"Created {len(created)} job(s)."))
     if any(job.target is None for job in work.missing):
-        # Not among the messages: the users' own command names no target, and its transcript is fixed.
-        _LOG.warning("no target is set; add `target` to bulkhaul.toml before the transfer")
+        # Not said at the usual verbosity: the users' own command names no target, and its transcript is fixed.
+        say(Message(Mark.WARNING, "No target is set; add `target` to bulkhaul.toml before the transfer.", detail=2))
     return tuple(created)

@@ -36,11 +36,14 @@ class ProgressLines:
         self._last_line = now
         seconds = now - self._stage_began
         rate = (progress.bytes_done - self._stage_bytes) / seconds if seconds > 0 else 0.0
-        return progress_line(progress) + (f", {rate / 1e6:.0f} MB/s" if rate else "")
+        return progress_line(progress) + (f", {_amount(round(rate), None)}/s" if rate else "")
 
 
 def progress_line(progress: Progress) -> str:
-    """`upload: 12000/48211 files, 18.4/71.0 GB, 300 skipped, 2 failed`; what is zero or not known is left out."""
+    """`upload: 12000/48211 files, 18.4/71.0 GB, 300 skipped, 2 failed, last 'a/b': no right to read`.
+
+    What is zero or not known is left out.
+    """
     if not progress.files_done and not progress.bytes_done:
         return progress.stage
     words = [
@@ -49,6 +52,7 @@ def progress_line(progress: Progress) -> str:
     ]
     words += [f"{progress.skipped} skipped"] if progress.skipped else []
     words += [f"{progress.failed} failed"] if progress.failed else []
+    words += [f"last {progress.last_error}"] if progress.last_error else []
     return ", ".join(words)
 
 

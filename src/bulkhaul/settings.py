@@ -241,8 +241,8 @@ def _file_values(path: Path) -> dict[str, Any]:
 def _environment_values() -> dict[str, Any]:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     for name in os.environ:
-        if name.startswith(PREFIX) and name not in known | _NO_SETTINGS and "__" not in name:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        if name.startswith(PREFIX) and name not in known | _NO_SETTINGS:
+            nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
             raise UsageError(f"environment {name}", "unknown setting", f"the nearest one is `{nearest}`")
     try:
         return EnvSettingsSource(Settings)()

@@ -18,7 +18,7 @@ MARGIN = timedelta(seconds=60)
 """Time kept before a deadline to end the requests in flight, park parts and give the claim back; a quarter of what is
 left at the start where that is less, so that a short limit is not all margin."""
 
-_NEXT_STEP = "start the worker again to go on"
+_NEXT_STEP = "run the same command again to go on"
 
 
 def utc_now() -> datetime:
@@ -48,12 +48,12 @@ class StopRequest:
             Stopped: after another signal, or with less than the margin left before the deadline.
         """
         if self.first_signal is signal.SIGINT:
-            raise Interrupted("worker", "stopped by Ctrl-C", _NEXT_STEP)
+            raise Interrupted("stopped", "by Ctrl-C", _NEXT_STEP)
         if self.first_signal is not None:
-            raise Stopped("worker", f"stopped by {self.first_signal.name}", _NEXT_STEP)
+            raise Stopped("stopped", f"by {self.first_signal.name}", _NEXT_STEP)
         left = self.seconds_left()
         if left is not None and left <= self._margin:
-            raise Stopped("worker", "time limit is near", _NEXT_STEP)
+            raise Stopped("stopped", "the time limit is near", _NEXT_STEP)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

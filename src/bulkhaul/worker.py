@@ -31,13 +31,14 @@ from bulkhaul.transfer.dataset import TransferOptions
 class WorkerReport:
     """What one worker did, by job name; `stopped` is the error that ended it before the joblist was done.
 
-    `invalid` and `unproven` are the jobs that no worker claims, as seen when nothing else was left.
+    `in_error`, `invalid` and `unproven` are the jobs that no worker claims, as seen when nothing else was left.
     """
 
     succeeded: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     in_doubt: list[str] = field(default_factory=list)
+    in_error: list[str] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
     files_sent: int = 0
@@ -109,6 +110,7 @@ def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> N
             report.failed.append(name)
             work.say(Message(Mark.FAILED, f"{name}: {text}", detail=0))
         report.in_doubt = session.jobs_in_doubt()
+        report.in_error = [name for name in session.jobs_in_error() if name not in report.failed]
         report.invalid = session.jobs_nobody_claims(Standing.INVALID)
         report.unproven = session.jobs_nobody_claims(Standing.UNPROVEN)
 
@@ -151,7 +153,8 @@ def _as_task_id(task: SlurmTask) -> slurm.TaskId:
 
 
 def _exit_code(report: WorkerReport) -> int:
-    codes = [JobsFailed.exit_code] * bool(report.failed) + [Stopped.exit_code] * bool(report.in_doubt)
+    failed = bool(report.failed or report.in_error)
+    codes = [JobsFailed.exit_code] * failed + [Stopped.exit_code] * bool(report.in_doubt)
     codes += [InvalidJobFile.exit_code] * bool(report.invalid)
     return combined_exit_code([*codes, report.stopped.exit_code if report.stopped else 0])
 
@@ -161,6 +164,9 @@ def _say_end(report: WorkerReport, say: Say) -> None:
     if report.in_doubt:
         doubtful = ", ".join(report.in_doubt)
         say(Message(Mark.WARNING, f"Left with owners that may be dead: {doubtful}; start a worker again later"))
+    if report.in_error:
+        text = f"In `error` from before: {', '.join(report.in_error)}; mend the causes, then `bulkhaul retry`"
+        say(Message(Mark.FAILED, text, detail=0))
     if report.invalid:
         text = f"Never claimed, not valid as a job file: {', '.join(report.invalid)}; the summary tells why"
         say(Message(Mark.FAILED, text, detail=0))

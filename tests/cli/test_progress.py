@@ -1,8 +1,10 @@
-"""Progress on standard error: bars where a person looks, few lines in a log, nothing when quiet."""
+"""Progress on standard error: bars where a person looks, a line a minute in a log, nothing when quiet."""
 
 from __future__ import annotations
 
 import io
+import itertools
+import re
 
 from bulkhaul.cli.progress import shown_progress
 from bulkhaul.transfer.terms import Progress, Stage
@@ -25,8 +27,19 @@ def shown(stream: io.StringIO, *, quiet: bool = False) -> str:
     return stream.getvalue()
 
 
-def test_a_log_gets_one_line_a_stage_and_minute() -> None:
-    assert [line.split(":")[0] for line in shown(io.StringIO()).splitlines()] == ["plan", "upload", "plan"]
+def test_a_log_gets_one_line_a_minute_with_its_time_whatever_the_stages() -> None:
+    log, seconds = io.StringIO(), itertools.count(step=7)
+    with shown_progress(quiet=False, stream=log, clock=lambda: next(seconds)) as show:
+        for number in range(100):
+            show(progress("upload" if number % 2 else "plan", number % 11))
+    lines = log.getvalue().splitlines()
+    asked = next(seconds)
+    assert 0 < len(lines) <= asked / 60
+    assert all(re.match(r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\] (plan|upload)", line) for line in lines)
+
+
+def test_a_plate_of_a_few_seconds_writes_no_line_into_a_log() -> None:
+    assert shown(io.StringIO()) == ""
 
 
 def test_a_terminal_gets_a_bar_for_each_stage_that_ends_full() -> None:

@@ -113,7 +113,7 @@ def test_an_endpoint_that_is_no_url_is_a_usage_error() -> None:
 
 
 def test_a_service_that_needs_a_region_asks_for_it() -> None:
-    with pytest.raises(errors.UsageError, match="set AWS_REGION"):
+    with pytest.raises(errors.UsageError, match="set `region` or AWS_REGION"):
         make_client("s3control", S3Options(), source=None)
 
 

@@ -248,7 +248,7 @@ def test_a_role_is_taken_through_sts(moto_server: MotoServer, monkeypatch: pytes
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
 
-    grant = assume_role(f"arn:aws:iam::{ACCOUNT}:role/mover", OPTIONS, duration=900)(TARGET)
+    grant = assume_role(f"arn:aws:iam::{ACCOUNT}:role/mover", OPTIONS)(TARGET)
 
     assert grant.renewable
     assert grant.token.session_token

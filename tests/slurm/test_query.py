@@ -20,7 +20,6 @@ from bulkhaul.slurm.query import (
     proves_end,
     read_states,
     requeue,
-    task_gone,
 )
 from servers.slurm import SlurmCluster, wait_until
 
@@ -41,6 +40,11 @@ SACCT = """\
 12_[2-9%4]|PENDING|lab
 13|NODE_FAIL|lab
 """
+
+
+def gone_now(task: TaskId) -> bool:
+    """What SLURM proves at this moment."""
+    return TaskStates().gone(task)
 
 
 def state_of(state: str, *, restarts: int | None = 1, cluster: str = CLUSTER, name: str = "7_2") -> TaskState:
@@ -110,24 +114,24 @@ def submit_sleeper(cluster: SlurmCluster, folder: Path, *options: str, command: 
 def test_a_running_task_is_not_gone_and_a_cancelled_one_is(use_slurm: SlurmCluster, tmp_path: Path) -> None:
     task = submit_sleeper(use_slurm, tmp_path)
     use_slurm.await_state(task.name, "RUNNING")
-    assert not task_gone(task)
+    assert not gone_now(task)
     use_slurm.run("scancel", task.name)
     use_slurm.await_state(task.name)
-    assert task_gone(task)
-    assert not task_gone(replace(task, cluster="elsewhere"))
+    assert gone_now(task)
+    assert not gone_now(replace(task, cluster="elsewhere"))
 
 
 @pytest.mark.parametrize("command", ["true", "false"])
 def test_a_finished_task_is_gone(use_slurm: SlurmCluster, tmp_path: Path, command: str) -> None:
     task = submit_sleeper(use_slurm, tmp_path, command=command)
     use_slurm.await_state(task.name)
-    assert task_gone(task)
+    assert gone_now(task)
 
 
 def test_a_pending_task_is_not_gone(use_slurm: SlurmCluster, tmp_path: Path) -> None:
     task = submit_sleeper(use_slurm, tmp_path, "--hold")
     assert use_slurm.states(task.submission) == {task.name: "PENDING"}
-    assert not task_gone(task)
+    assert not gone_now(task)
     use_slurm.run("scancel", task.name)
 
 
@@ -140,9 +144,9 @@ def test_a_task_being_cancelled_is_not_gone_while_its_process_winds_down(
     wait_until(marker.exists, "the task runs")
     use_slurm.run("scancel", task.name)
     use_slurm.await_state(task.name, "COMPLETING")
-    assert not task_gone(task)
+    assert not gone_now(task)
     use_slurm.await_state(task.name, "CANCELLED")
-    assert task_gone(task)
+    assert gone_now(task)
 
 
 def test_a_requeued_run_is_gone_once_its_processes_are_and_its_successor_is_not(
@@ -152,15 +156,15 @@ def test_a_requeued_run_is_gone_once_its_processes_are_and_its_successor_is_not(
     use_slurm.await_state(task.name, "RUNNING")
     assert requeue(task)
     use_slurm.await_state(task.name, "PENDING")
-    assert task_gone(task)
+    assert gone_now(task)
     use_slurm.await_state(task.name, "RUNNING")
     successor = replace(task, restart_count=1)
-    assert task_gone(task)
-    assert not task_gone(successor)
+    assert gone_now(task)
+    assert not gone_now(successor)
     assert not requeue(task), "the earlier run has no say any more"
     use_slurm.run("scancel", task.name)
     use_slurm.await_state(task.name)
-    assert task_gone(successor)
+    assert gone_now(successor)
 
 
 def test_only_the_one_task_of_an_array_is_requeued(use_slurm: SlurmCluster, tmp_path: Path) -> None:
@@ -206,10 +210,10 @@ def test_a_run_on_a_crashed_node_is_gone_when_slurm_has_requeued_it(use_slurm: S
     other = {"node1": "node2", "node2": "node1"}[node]
     try:
         use_slurm.crash(node)
-        wait_until(lambda: task_gone(task), "the crashed run is gone")
+        wait_until(lambda: gone_now(task), "the crashed run is gone")
         use_slurm.await_state(task.name, "RUNNING")
         assert use_slurm.show(task.name)["BatchHost"] == other
-        assert not task_gone(replace(task, restart_count=1))
+        assert not gone_now(replace(task, restart_count=1))
     finally:
         use_slurm.boot(node)
         use_slurm.run("scancel", task.submission)
@@ -275,7 +279,7 @@ def test_accounting_proves_nothing_while_the_controller_is_silent(
 
 def test_without_slurm_nothing_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert not task_gone(TASK)
+    assert not gone_now(TASK)
 
 
 def test_a_users_own_filters_do_not_count(
@@ -286,7 +290,7 @@ def test_a_users_own_filters_do_not_count(
     monkeypatch.setenv("SQUEUE_USERS", "nobody")
     monkeypatch.setenv("SQUEUE_PARTITION", "other")
     monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")
-    assert task_gone(task)
+    assert gone_now(task)
 
 
 def write_program(path: Path, body: str) -> None:

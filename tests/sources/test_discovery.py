@@ -58,6 +58,19 @@ def test_a_plate_without_its_zarr_is_skipped_with_the_reason(tmp_path):
     assert [(skipped.path, skipped.reason) for skipped in found.skipped] == [(partial, "lacks 'B.zarr'")]
 
 
+def test_a_plate_whose_zarr_is_a_link_is_skipped_since_no_link_is_sent(tmp_path):
+    make_plate(tmp_path, "source_8", "J1", "A")
+    linked = make_plate(tmp_path, "source_8", "J1", "B", whole=False)
+    (tmp_path / "elsewhere.zarr").mkdir()
+    (linked / "B.zarr").symlink_to(tmp_path / "elsewhere.zarr")
+
+    found = find_datasets(JUMP, tmp_path)
+
+    assert [dataset.name for dataset in found.datasets] == ["source_8__J1__A"]
+    reason = "has a symlink in place of 'B.zarr', and links are not sent"
+    assert [(skipped.path, skipped.reason) for skipped in found.skipped] == [(linked, reason)]
+
+
 def test_what_the_layout_leaves_out_on_the_way_is_told(tmp_path):
     make_plate(tmp_path, "source_8", "J1", "A")
     objects = tmp_path / OBJECTS.format("source_8")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhaul.errors import UsageError
-from bulkhaul.sources.layouts import JUMP, PRESETS, Layout, fill, folders, segment_pattern, target_of
+from bulkhaul.sources.layouts import JUMP, Layout, fill, folders, segment_pattern, target_of
 
 GALLERY = "/lustre/results/aggregated/broad/cellpainting-gallery"
 PLATE = f"{GALLERY}/cpg0016-jump/source_8/workspace/segmentation/cellpose/objects/J1/A1"
@@ -57,10 +57,6 @@ def test_a_layout_without_a_required_entry_is_fine():
 def test_the_levels_are_the_fields_of_the_name_in_the_order_of_the_path():
     assert JUMP.levels == ("source", "batch", "plate")
     assert site(job_name="{b}-{a}").levels == ("a", "b")
-
-
-def test_the_presets_are_named_as_they_are_chosen():
-    assert {name: layout.name for name, layout in PRESETS.items()} == {"jump": "jump"}
 
 
 def test_folders_names_each_level_in_path_job_and_key():

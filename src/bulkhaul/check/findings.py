@@ -43,8 +43,8 @@ class Finding:
     @property
     def message(self) -> Message:
         """The finding as a line for a person."""
-        mark = Mark.WARNING if self.exit_code == OK else Mark.FAILED
-        return Message(mark, f"{self.thing}: {self.reason}; {self.next_step}")
+        text = f"{self.thing}: {self.reason}; {self.next_step}"
+        return Message(Mark.WARNING, text) if self.exit_code == OK else Message(Mark.FAILED, text, detail=0)
 
 
 class Examples:

@@ -6,6 +6,7 @@ the probe's own object.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -98,6 +99,8 @@ def _check_storage(joblist: Joblist, jobs: list[JobView]) -> Iterator[Finding]:
 
 def _check_job_files(jobs: list[JobView], target_of: TargetOf, targets: list[Target]) -> Iterator[Finding]:
     """Findings for jobs that cannot be used; the others go into `targets`."""
+    without_target: defaultdict[tuple[str, str, str, int], Examples] = defaultdict(Examples)
+    unproven = Examples()
     for job in jobs:
         if job.standing is Standing.INVALID or job.source is None:
             reason, _, step = job.problem.removeprefix(f"{job.name}.txt: ").partition("; ")
@@ -106,15 +109,22 @@ def _check_job_files(jobs: list[JobView], target_of: TargetOf, targets: list[Tar
         try:
             location = location_of(job.target, job.source, target_of)
         except BulkhaulError as error:
-            reason = f"no usable target: {error.thing}: {error.reason}"
-            yield Finding(f"{job.name}.txt", reason, error.next_step, error.exit_code)
+            without_target[error.thing, error.reason, error.next_step, error.exit_code].add(f"{job.name}.txt")
         else:
             targets.append(Target(job.name, job.source, location, done=job.status is Status.SUCCESS))
+        if job.status is None:
+            unproven.add(f"{job.name}.txt")
+    for (thing, reason, step, code), names in without_target.items():
+        yield Finding(str(names), f"no usable target: {thing}: {reason}", step, code)
+    if unproven.count:
+        reason = f"{unproven.count} job(s) have a status that no record proves, and are not claimed"
+        yield Finding(str(unproven), reason, "`bulkhaul retry --unproven` has them compared and sent")
 
 
 def _check_keys(targets: list[Target]) -> Iterator[Finding]:
     for outer, inner in nested_keys((str(target.location), target) for target in targets):
-        where = "the same target" if outer.location == inner.location else "targets one within the other"
-        reason = f"they have {where}: {inner.location} in {outer.location}"
+        same = outer.location == inner.location
+        reason = "they have the same target" if same else f"{inner.location} lies within the other's target"
         step = "give each job a target of its own"
+        reason = f"{reason}: {outer.location}"
         yield Finding(f"{outer.name}.txt and {inner.name}.txt", reason, step, InvalidJobFile.exit_code)

@@ -34,11 +34,13 @@ def check_targets(targets: Iterable[Target], *, connect: Connect, say: Say) -> I
             continue
         try:
             connection = connect(locations[0])
-            if connection.source not in sources:
+            features = probe(connection)
+            if connection.source not in sources:  # S3 has just taken its signature
                 sources.append(connection.source)
                 yield from _check_credentials(connection.source, say)
-            yield from (Finding(str(parent), note, "transfers allow for it") for note in probe(connection).notes())
+            yield from (Finding(str(parent), note, "transfers allow for it") for note in features.notes())
             say(Message(Mark.INFO, f"Writable: {parent} ({len(locations)} job(s))"))
+            say(Message(Mark.INFO, f"Server: {features}", detail=2))
             yield from _check_leftovers(connection, parent, locations)
         except BulkhaulError as error:
             fault = (parent.bucket, error.reason)

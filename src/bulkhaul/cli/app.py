@@ -15,7 +15,7 @@ app = typer.Typer(
     name="bulkhaul",
     cls=ReportingGroup,
     help="Move very large results from an HPC file system to S3, and prove that they arrived.",
-    epilog="Example: bulkhaul extract -i /lustre/results --target s3://bucket/prefix",
+    epilog="\b\nExample:\n  bulkhaul extract -i /lustre/results --target s3://bucket/prefix",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -33,4 +33,7 @@ def main() -> None:
 
 def run_script(verb: str) -> None:
     """Run one verb as the script that was started: same options, errors and exit codes as `bulkhaul VERB`."""
-    get_group(app).commands[verb](prog_name=Path(sys.argv[0]).name)
+    script = Path(sys.argv[0]).name
+    command = get_group(app).commands[verb]
+    command.epilog = (command.epilog or "").replace(f"bulkhaul {verb}", f"python {script}")
+    command(prog_name=script)

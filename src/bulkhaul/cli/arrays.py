@@ -8,11 +8,12 @@ import typer
 
 from bulkhaul.cli import options as o
 from bulkhaul.cli.render import end, say_start
-from bulkhaul.errors import OK
+from bulkhaul.errors import OK, UsageError
 from bulkhaul.messages import Mark, Message, Say
 
 if TYPE_CHECKING:
     from bulkhaul.joblist.summary import Summary
+    from bulkhaul.settings import Settings
     from bulkhaul.slurm.array import Submission
 
 
@@ -55,6 +56,7 @@ def submit(
         slurm_account=account,
         slurm_options=sbatch_option or None,
     )
+    _refuse_a_command_of_this_shell(settings)
     say_start(say, dry_run=dry_run, verbosity=verbosity)
     spec = ArraySpec(
         joblist=folder,
@@ -72,6 +74,13 @@ def submit(
     _say_left_out(say, counts)
     _say_submission(say, submission)
     end(submission, exit_code=OK, as_json=as_json)
+
+
+def _refuse_a_command_of_this_shell(settings: Settings) -> None:
+    """The variable stays here, since SLURM would store it, and each task would end for want of it."""
+    if settings.credentials == "command" and settings.origin("credential_command").startswith("env"):
+        step = "write `credential_command = [...]` into bulkhaul.toml, which the tasks read"
+        raise UsageError("credential_command", "set in this shell only, and never handed to SLURM", step)
 
 
 def _say_left_out(say: Say, counts: Summary) -> None:

@@ -41,7 +41,7 @@ def doctor(
     party = task.submission if task is not None and share.count > 1 else None
     findings = examine_folder(place, party=party, expected=share.count)
     for finding in findings.findings:
-        say(Message(marks[finding.level], f"{finding.trial}: {finding.text}"))
+        say(Message(marks[finding.level], f"{finding.trial}: {finding.text}", detail=0 if finding.fatal else 1))
     say(Message(Mark.INFO, f"Claims here: {findings.mode}"))
     end(findings, exit_code=findings.exit_code, as_json=as_json)
 

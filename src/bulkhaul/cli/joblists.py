@@ -9,7 +9,7 @@ import typer
 
 from bulkhaul.cli import options as o
 from bulkhaul.cli.render import end, say_start, speaker
-from bulkhaul.errors import OK
+from bulkhaul.errors import OK, UsageError
 from bulkhaul.messages import Mark, Message, Say
 
 if TYPE_CHECKING:
@@ -106,10 +106,18 @@ def retry(
     _, folder, say = o.open_joblist(input_path, verbosity=verbosity, config=config, as_json=as_json)
     wanted = [name.removesuffix(".txt") for name in names or []]
     changed = retry_jobs(folder, wanted or None, unproven=unproven)
+    left = [name for name in wanted if name not in changed]
     for name in changed:
         say(Message(Mark.INFO, f"Set back to 'todo': {name}.txt"))
+    for name in left:
+        text = f"{name}.txt: left as it is, it is not in `error`; to have it sent again write `todo` on its line 1"
+        say(Message(Mark.FAILED, text, detail=0))
     say(Message(Mark.DONE, f"Set back {len(changed)} job(s)."))
-    end({"joblist": folder, "retried": changed}, exit_code=OK, as_json=as_json)
+    end(
+        {"joblist": folder, "retried": changed, "left": left},
+        exit_code=UsageError.exit_code if left else OK,
+        as_json=as_json,
+    )
 
 
 def _say_summary(say: Say, summary: Summary) -> None:

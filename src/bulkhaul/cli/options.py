@@ -18,16 +18,28 @@ from bulkhaul.messages import Mark, Message, Say
 if TYPE_CHECKING:
     from bulkhaul.settings import Settings
 
+
+def _path(text: str) -> Path:
+    # An unset shell variable in quotes would else mean the working folder.
+    if not text.strip():
+        raise typer.BadParameter("the path is empty")
+    return Path(text)
+
+
+def _path_option(*names: str, help: str) -> Any:
+    return typer.Option(*names, help=help, parser=_path, metavar="PATH")
+
+
 Results = Annotated[
-    Path | None, typer.Option("--input_path", "-i", help="Results folder. Default: `results` of the settings.")
+    Path | None, _path_option("--input_path", "-i", help="Results folder. Default: `results` of the settings.")
 ]
 NewJoblist = Annotated[
     Path | None,
-    typer.Option("--output_path", "-o", help="Joblist to fill. Default: joblists/<source or results folder>."),
+    _path_option("--output_path", "-o", help="Joblist to fill. Default: joblists/<source or results folder>."),
 ]
 InputJoblist = Annotated[
     Path | None,
-    typer.Option("--input_path", "-i", help="Joblist. Default: `joblist` of the settings, or the only one there is."),
+    _path_option("--input_path", "-i", help="Joblist. Default: `joblist` of the settings, or the only one there is."),
 ]
 Verbosity = Annotated[
     int, typer.Option("--verbosity", "-v", min=0, max=3, help="What is said: 0 errors only, 3 everything.")
@@ -43,7 +55,7 @@ SyncLevelName = Annotated[
     str | None, typer.Option("--sync-level", help="What proves equal content: size, default or checksum.")
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="Settings file, instead of the nearest bulkhaul.toml.")
+    Path | None, _path_option("--config", help="Settings file, instead of the nearest bulkhaul.toml.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
@@ -112,7 +124,7 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[_Function
     return app.command(
         name,
         cls=ReportingCommand,
-        epilog=f"Example: {example}",
+        epilog=f"\b\nExample:\n  {example}",  # as it stands: a wrapped one cannot be typed
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -145,7 +157,8 @@ def open_joblist(
             error.filename or "--input_path", error.strerror or str(error), "check --input_path"
         ) from error
     if not is_folder:
-        reason = "a joblist is a folder, this is none" if exists else "no such joblist"
+        missing = "no such folder" if may_be_empty else "no such joblist"
+        reason = "a joblist is a folder, this is none" if exists else missing
         raise UsageError(folder, reason, "check --input_path, or make it with `bulkhaul extract`")
     if not may_be_empty and not Joblist(folder).names():
         # Most likely another folder was meant, which "nothing left to do" would hide.

@@ -1,20 +1,24 @@
-"""Progress of the dataset in work, on standard error: tqdm bars on a terminal, few lines elsewhere."""
+"""Progress of the dataset in work, on standard error: tqdm bars on a terminal, a line a minute elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bulkhaul.progress import ProgressLines
+from bulkhaul.progress import SECONDS_BETWEEN_LINES, ProgressLines
+from bulkhaul.stopping import utc_now
 
 if TYPE_CHECKING:
     from bulkhaul.transfer.dataset import Progress
 
 
 @contextmanager
-def shown_progress(*, quiet: bool, stream: TextIO | None = None) -> Iterator[Callable[[Progress], None]]:
+def shown_progress(
+    *, quiet: bool, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[Progress], None]]:
     """A function that shows each `Progress` in the way that suits `stream` (standard error), or not at all."""
     stream = stream or sys.stderr
     if quiet:
@@ -26,16 +30,20 @@ def shown_progress(*, quiet: bool, stream: TextIO | None = None) -> Iterator[Cal
         finally:
             bars.close()
     else:
-        yield _line_writer(stream)
+        yield _line_writer(stream, clock)
 
 
-def _line_writer(stream: TextIO) -> Callable[[Progress], None]:
-    lines = ProgressLines()
+def _line_writer(stream: TextIO, clock: Callable[[], float]) -> Callable[[Progress], None]:
+    lines = ProgressLines(clock=clock)
+    written = clock()
 
     def show(progress: Progress) -> None:
+        nonlocal written
         line = lines.line(progress)
-        if line is not None:
-            stream.write(f"{line}\n")
+        # Each stage has a line in the job's own log; here two hundred small plates would fill pages.
+        if line is not None and clock() - written >= SECONDS_BETWEEN_LINES:
+            written = clock()
+            stream.write(f"[{utc_now():%Y-%m-%dT%H:%M:%SZ}] {line}\n")
             stream.flush()
 
     return show

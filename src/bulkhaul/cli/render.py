@@ -95,6 +95,8 @@ def reported_errors(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
+        with suppress(OSError):
+            typer.echo(f"{Mark.FAILED} stopped: by Ctrl-C; run the same command again", err=True)
         raise typer.Exit(Interrupted.exit_code) from error
     except BulkhaulError as error:
         with suppress(OSError, StorageError):

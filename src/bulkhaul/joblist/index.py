@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bulkhaul.errors import StorageError
 from bulkhaul.fsio import replace_file, storage_errors
-from bulkhaul.joblist.job import JobView, Standing
+from bulkhaul.joblist.job import JobView, Standing, Status
 from bulkhaul.joblist.locks import Lock
 from bulkhaul.joblist.paths import JoblistPaths
 from bulkhaul.joblist.rewriting import repair
@@ -29,6 +29,7 @@ class Row:
 
     name: str
     standing: Standing
+    status: Status | None
     generation: int
 
 
@@ -46,10 +47,14 @@ def read_index(paths: JoblistPaths) -> Index | None:
     try:
         with storage_errors(paths.index):
             values = json.loads(paths.index.read_bytes())
-        rows = tuple(Row(name, Standing(standing), generation) for name, standing, generation in values["jobs"])
+        rows = tuple(_row(*fields) for fields in values["jobs"])
         return Index(values["serial"], values["took"], rows)
     except (StorageError, ValueError, KeyError, TypeError):
         return None
+
+
+def _row(name: str, standing: str, status: str | None, generation: int) -> Row:
+    return Row(name, Standing(standing), None if status is None else Status(status), generation)
 
 
 def index_version(paths: JoblistPaths) -> tuple[int, int]:
@@ -82,7 +87,10 @@ def refresh_index(
     """Run `views` to their end and make them the index; one that cannot be stored is still returned."""
     before = read_index(paths)
     began = clock()
-    rows = tuple(Row(view.name, view.standing, 0 if view.record is None else view.record.generation) for view in views)
+    rows = tuple(
+        Row(view.name, view.standing, view.status, 0 if view.record is None else view.record.generation)
+        for view in views
+    )
     index = Index(1 if before is None else before.serial + 1, clock() - began, rows)
     store_index(paths, index)
     return index
@@ -90,7 +98,7 @@ def refresh_index(
 
 def store_index(paths: JoblistPaths, index: Index) -> None:
     """Replace the index file; a failure is only noted, since the index is a hint."""
-    jobs = [[row.name, str(row.standing), row.generation] for row in index.rows]
+    jobs = [[row.name, row.standing, row.status, row.generation] for row in index.rows]
     try:
         replace_file(
             paths.index, json.dumps({"serial": index.serial, "took": index.took, "jobs": jobs}).encode("ascii")

@@ -13,6 +13,7 @@ from bulkhaul.joblist.job import JobView, Owner, Standing, Status
 from bulkhaul.joblist.jobfile import JobFile, render_jobfile, source_problem
 from bulkhaul.joblist.liveness import process_gone
 from bulkhaul.joblist.locks import Held, Lock, file_lock
+from bulkhaul.joblist.mounts import Mount, least_lease, mount_of, present_mounts
 from bulkhaul.joblist.paths import JoblistPaths, name_problem
 from bulkhaul.joblist.rewriting import set_todo
 from bulkhaul.joblist.session import Session
@@ -36,11 +37,13 @@ class Joblist:
         heartbeat: float = 20.0,
         create: bool = False,
         lock: Lock = file_lock,
+        mounts: Callable[[], tuple[Mount, ...]] = present_mounts,
     ) -> None:
         self.folder = folder
         self._times = LeaseTimes(lease_ttl, heartbeat)
         self._paths = JoblistPaths(folder)
         self._lock = lock
+        self._mounts = mounts
         if not create and not folder.is_dir():
             raise UsageError(folder, "there is no such joblist", "check the path, or extract the joblist first")
 
@@ -148,7 +151,9 @@ class Joblist:
         views = [self.read(name) for name in known if names is None or name in names]
         for view in views if names is not None else ():
             if view.standing is Standing.INVALID:
-                raise InvalidJobFile(self.path(view.name), view.problem, "mend the file, then retry")
+                thing, _, rest = view.problem.partition(": ")
+                reason, _, next_step = rest.partition("; ")
+                raise InvalidJobFile(thing, reason, next_step)
         wanted = (view for view in views if view.status is Status.ERROR or (unproven and _is_unproven(view)))
         return [view.name for view in wanted if self._set_todo(view, "todo: retry")]
 
@@ -174,7 +179,14 @@ class Joblist:
         """A worker's session; `offset` in [0, 1) is where in the list it starts to look.
 
         `owner_gone` proves the death of an owner (False proves nothing); it is asked at each look at an open claim.
+
+        Raises:
+            UsageError: the lease is too short for the joblist's file system.
         """
+        least = least_lease(mount_of(self.folder.resolve(), self._mounts()))
+        if self._times.ttl < least:
+            reason = f"{self._times.ttl:g} s, and {self.folder} lies on NFS, which shows a beat up to a minute late"
+            raise UsageError("lease_ttl", reason, f"set at least {least:g}, or put the joblist on another file system")
         return Session(self._paths, owner, times=self._times, offset=offset, owner_gone=owner_gone, lock=self._lock)
 
 

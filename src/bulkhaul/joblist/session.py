@@ -13,7 +13,7 @@ from bulkhaul.joblist.claiming import Claimer
 from bulkhaul.joblist.finder import Finder
 from bulkhaul.joblist.heartbeat import Heartbeat, LeaseTimes
 from bulkhaul.joblist.index import Row
-from bulkhaul.joblist.job import Gate, Owner, Standing
+from bulkhaul.joblist.job import Gate, Owner, Standing, Status
 from bulkhaul.joblist.ledger import End, newest_record
 from bulkhaul.joblist.liveness import Observer, Sign
 from bulkhaul.joblist.locks import Lock
@@ -91,6 +91,10 @@ class Session:
     def jobs_nobody_claims(self, standing: Standing) -> list[str]:
         """The jobs that the last full scan found `INVALID` or `UNPROVEN`: they wait for a person."""
         return [row.name for row in self._seen if row.standing is standing]
+
+    def jobs_in_error(self) -> list[str]:
+        """The jobs that the last full scan found in `error`: they wait for a person too."""
+        return [row.name for row in self._seen if row.status is Status.ERROR]
 
     def _claim_todo(self, gate: Gate) -> tuple[Claim | None, list[str]]:
         """A free job, or the names of those that somebody else was faster at."""

@@ -33,7 +33,7 @@ from bulkhaul.errors import (
     UsageError,
 )
 from bulkhaul.s3.credentials import CredentialSource, botocore_credentials
-from bulkhaul.s3.faults import HEAD_REFUSED, translate
+from bulkhaul.s3.faults import ENDPOINT_STEP, HEAD_REFUSED, translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _ca_bundle(session: botocore.session.Session, options: S3Options) -> str | N
     value = options.ca_bundle or (str(set_by_aws) if set_by_aws else None)
     # The libraries would say it at the first request only, and not as an error of theirs.
     if value is not None and not Path(value).exists():
-        raise UsageError(value, "the CA bundle does not exist", "check AWS_CA_BUNDLE")
+        raise UsageError(value, "the CA bundle does not exist", "check `ca_bundle` and AWS_CA_BUNDLE")
     return value
 
 
@@ -197,9 +197,8 @@ def s3_errors(thing: object) -> Iterator[None]:
         raise UsageError(thing, str(error), "write the endpoint as https://host[:port]") from error
 
 
-_ENDPOINT_STEP = "check the endpoint (AWS_ENDPOINT_URL), the network and the proxy"
 _LOGIN_STEP = "log in again, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_TLS_STEP = "check the endpoint's certificate, or name its authority with AWS_CA_BUNDLE"
+_TLS_STEP = "check the endpoint's certificate, or name its authority (`ca_bundle`, AWS_CA_BUNDLE)"
 
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -228,13 +227,13 @@ def _translated(error: Exception, thing: str) -> Exception:
     if isinstance(error, _NO_CREDENTIALS):
         return CredentialsError(thing, f"no usable credentials: {error}", _LOGIN_STEP)
     if isinstance(error, _UNREACHED):
-        return Unreachable(thing, f"no connection: {_cause(error)}", _ENDPOINT_STEP)
+        return Unreachable(thing, f"no connection: {_cause(error)}", ENDPOINT_STEP)
     if isinstance(error, _CUT_SHORT):
-        return Transient(thing, f"the connection failed: {_cause(error)}", _ENDPOINT_STEP)
+        return Transient(thing, f"the connection failed: {_cause(error)}", ENDPOINT_STEP)
     if isinstance(error, boto.ProfileNotFound):
         return UsageError(thing, str(error), "check AWS_PROFILE against the profiles in ~/.aws/config")
     if isinstance(error, boto.NoRegionError):
-        return UsageError(thing, "no region is set", "set AWS_REGION")
+        return UsageError(thing, "no region is set", "set `region` or AWS_REGION")
     if isinstance(error, boto.ParamValidationError):
         return ObjectRefused(thing, " ".join(str(error).split()), "see the reason; a repetition cannot help")
     return S3Error(thing, f"{type(error).__name__}: {error}", "see the reason; report it if it is not yours to solve")

@@ -116,5 +116,7 @@ def _client_options(endpoint: Endpoint, options: S3Options) -> ClientConfig:
             chosen["root_certificate"] = Path(endpoint.ca_bundle).read_bytes()
         except OSError as error:
             reason = error.strerror or str(error)
-            raise UsageError(endpoint.ca_bundle, reason, "set AWS_CA_BUNDLE to a file with certificates") from error
+            raise UsageError(
+                endpoint.ca_bundle, reason, "set `ca_bundle` or AWS_CA_BUNDLE to a file with certificates"
+            ) from error
     return cast("ClientConfig", chosen)

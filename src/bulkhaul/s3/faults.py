@@ -32,6 +32,9 @@ class _Fault(NamedTuple):
     next_step: str
 
 
+ENDPOINT_STEP = "check the endpoint (`endpoint_url`, AWS_ENDPOINT_URL), the network and the proxy"
+"""What to do where no connection is to be had."""
+
 HEAD_REFUSED = "HeadRefused"
 """Our own code for HEAD's answer 400, which has no body: an ended token, or another region. Others say which."""
 
@@ -45,7 +48,8 @@ _DENIED = _Fault(
     AccessDenied, "S3 refuses the access", "ask the bucket's owner for the right, or use other credentials"
 )
 _NO_BUCKET = _Fault(BucketUnusable, "the bucket does not exist", "check the target's name and the endpoint")
-_ELSEWHERE = _Fault(BucketUnusable, "the bucket lies in another region", "set the bucket's own region (AWS_REGION)")
+_REGION_STEP = "set the bucket's own region (`region`, AWS_REGION)"
+_ELSEWHERE = _Fault(BucketUnusable, "the bucket lies in another region", _REGION_STEP)
 _DAMAGED = _Fault(IntegrityFailed, "what arrived is not what was sent", "check this machine's memory and network")
 _GONE = _Fault(UploadGone, "the multipart upload is gone", "it is begun anew by itself")
 _NO_KEY = _Fault(NoSuchObject, "the object does not exist", "check the key, or transfer the dataset again")
@@ -107,7 +111,7 @@ _CODES: dict[str, _Fault] = {
     HEAD_REFUSED: _Fault(
         CredentialsExpired,
         "S3 gives no reason; the credentials may have ended, or the bucket lies in another region",
-        "log in again, and set the bucket's own region (AWS_REGION)",
+        f"log in again, and {_REGION_STEP}",
     ),
 }
 

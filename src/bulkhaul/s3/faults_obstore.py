@@ -6,11 +6,10 @@ import re
 from html import unescape
 
 from bulkhaul.errors import BucketUnusable, CredentialsError, ObjectRefused, S3Error, Transient, Unreachable
-from bulkhaul.s3.faults import translate
+from bulkhaul.s3.faults import ENDPOINT_STEP, translate
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _DETAILS = "\n\nDebug source:"
-_ENDPOINT_STEP = "check the endpoint (AWS_ENDPOINT_URL), the network and the proxy"
 
 # rustls's words for a connection that will never be secure, against one that broke.
 _TLS = re.compile(r"InvalidCertificate\(\s*(\w+)|(InvalidContentType)|AlertReceived\(\s*(\w+)|(PeerIncompatible)")
@@ -36,14 +35,14 @@ def obstore_error(error: Exception, *, thing: str) -> S3Error:
 def _unanswered(said: str, details: str, thing: str) -> S3Error:
     if tls := _TLS.search(details):
         word = next(group for group in tls.groups() if group)
-        step = "name the certificate's authority with AWS_CA_BUNDLE, or try `--engine s3transfer`"
+        step = "name the certificate's authority (`ca_bundle`, AWS_CA_BUNDLE), or try `--engine s3transfer`"
         return BucketUnusable(thing, f"no secure connection: {word}", step)
     if "kind: Connect" in details:
-        return Unreachable(thing, "no connection", _ENDPOINT_STEP)
+        return Unreachable(thing, "no connection", ENDPOINT_STEP)
     if "kind: Timeout" in details:
-        return Transient(thing, "no answer in time", _ENDPOINT_STEP)
+        return Transient(thing, "no answer in time", ENDPOINT_STEP)
     if "HTTP error" in said:
-        return Transient(thing, "the connection failed", _ENDPOINT_STEP)
+        return Transient(thing, "the connection failed", ENDPOINT_STEP)
     if "ETag Header missing" in said:
         return BucketUnusable(thing, "the server's answer has no ETag", "use another endpoint")
     if "credential provider" in said:

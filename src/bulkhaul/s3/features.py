@@ -26,6 +26,9 @@ class Features:
     lists_in_byte_order: bool = False
     leftovers: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return ", ".join(f"{'' if able else 'no '}{name.replace('_', ' ')}" for name, able in self._abilities().items())
+
     def as_dict(self) -> dict[str, Any]:
         """The features as JSON holds them."""
         return {**asdict(self), "leftovers": list(self.leftovers)}
@@ -43,12 +46,18 @@ class Features:
             raise ValueError("not the features of a probe")
         return cls(**{name: data[name] for name in names}, leftovers=tuple(str(one) for one in leftovers))
 
+    def _abilities(self) -> dict[str, bool]:
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "leftovers"}
+
     def notes(self) -> tuple[str, ...]:
         """One line for a person for each mode that proves or resumes less than S3's own."""
         lines = {
             "the server does not check CRC64NVME; sizes and ETags alone prove what arrived": self.checksum_enforced,
             "HEAD is refused; a lost answer is resolved by sending again": self.head,
             "multipart uploads are refused; files above the multipart threshold cannot be sent": self.multipart,
+            "the server does not check the CRC64NVME of parts; that of the whole object, or its ETag, proves them": (
+                self.part_checksum_enforced or not self.multipart
+            ),
             "the server keeps no checksum of a whole multipart object; its ETag proves it": (
                 self.multipart_checksum or not self.multipart
             ),

@@ -108,7 +108,7 @@ class _Trial:
             raise BucketUnusable(
                 f"bucket {self._location.bucket}",
                 f"it lies in region {region}, the settings say {endpoint.region}",
-                f"set AWS_REGION={region}",
+                f"set `region` or AWS_REGION to {region}",
             )
 
     def probe_object(self, features: Features) -> Features:

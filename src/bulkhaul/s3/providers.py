@@ -120,23 +120,12 @@ def matched_location(matched: str, asked: S3Location) -> S3Location:
     return asked
 
 
-def assume_role(
-    role: str,
-    options: S3Options,
-    *,
-    session_name: str = "bulkhaul",
-    duration: int | None = None,
-    external_id: str | None = None,
-) -> Provider:
-    """The role of ARN `role`, taken through STS by the default chain; `duration` in seconds (None: STS's one hour)."""
+def assume_role(role: str, options: S3Options) -> Provider:
+    """The role of ARN `role`, taken through STS by the default chain for an hour, the most that each role allows."""
 
     def provide(_location: S3Location) -> Grant:
         client = make_client("sts", options, source=None)
-        given = {"DurationSeconds": duration, "ExternalId": external_id}
-        extra = {name: value for name, value in given.items() if value is not None}
-        request = _request(
-            lambda: client.assume_role(RoleArn=role, RoleSessionName=session_name, **extra), f"role {role}"
-        )
+        request = _request(lambda: client.assume_role(RoleArn=role, RoleSessionName="bulkhaul"), f"role {role}")
         answer = repeat(request, policy=_POLICY)
         return Grant(_token(answer["Credentials"]))
 

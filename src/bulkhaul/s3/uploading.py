@@ -169,6 +169,7 @@ class Upload:
         return Whole(_etag(answer), _crc(answer), None)
 
     def _send(self, span: Span) -> Part:
+        self.file.check_unchanged()  # no part is begun of a version that cannot become an object any more
         digest = self.file.digest(span, md5=not self.requests.checksums, gate=self.requests.gate)
         etag = self.requests.repeat(lambda: self._attempt_part(span, digest))
         return Part(span, etag, digest.crc, adopted=False)

@@ -139,11 +139,6 @@ class TaskStates:
         self._doubtful -= ended
 
 
-def task_gone(task: TaskId) -> bool:
-    """Whether SLURM proves that this run of the task is over, asked now; for many tasks use one `TaskStates`."""
-    return TaskStates().gone(task)
-
-
 def requeue(task: TaskId) -> bool:
     """Have SLURM start exactly this array task again; it ends our processes (SIGTERM) at once, so exit right away.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,17 +150,25 @@ def _some(names: list[str]) -> str:
 
 def _is_whole(layout: Layout, place: _Place, skipped: list[Skipped]) -> bool:
     path, fields = place
-    required = fill(layout.requires, fields) if layout.requires else ""
-    try:
-        (path / required).stat()
-    except FileNotFoundError:
-        skipped.append(Skipped(path, f"lacks {required!r}" if required else "vanished"))
+    lack = _lack(path, fill(layout.requires, fields) if layout.requires else None)
+    if lack is not None:
+        skipped.append(Skipped(path, lack))
         return False
-    except OSError as error:
-        raise _unreadable(path / required, error) from error
     if not os.access(path, os.R_OK | os.X_OK):
         raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     return True
+
+
+def _lack(path: Path, required: str | None) -> str | None:
+    """Why a dataset is not whole. A transfer follows no link: one in place of the Zarr would be left out for good."""
+    entry = path if required is None else path / required
+    try:
+        found = entry.stat() if required is None else entry.lstat()
+    except FileNotFoundError:
+        return f"lacks {required!r}" if required else "vanished"
+    except OSError as error:
+        raise _unreadable(entry, error) from error
+    return f"has a symlink in place of {required!r}, and links are not sent" if stat.S_ISLNK(found.st_mode) else None
 
 
 def _once_each(places: list[_Place], skipped: list[Skipped]) -> Iterator[_Place]:

@@ -86,9 +86,6 @@ JUMP = Layout(
 )
 """The results of the JUMP Cell Painting segmentation; a plate is whole when its `{plate}.zarr` is there."""
 
-PRESETS: Mapping[str, Layout] = {JUMP.name: JUMP}
-"""The layouts that need no settings; `folders` needs its depth."""
-
 
 def folders(depth: int = 1) -> Layout:
     """The layout in which each folder `depth` levels below the results folder is a dataset.

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bulkhaul.errors import SourceError, UsageError
+from bulkhaul.errors import SourceError
 from bulkhaul.fsio import storage_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.engine import RemoteObject
@@ -32,11 +32,12 @@ def audit_dataset(
 ) -> Iterator[Discrepancy]:
     """Yield what is not in S3 as the manifest says: missing, of another size or ETag, or never transferred.
 
+    Without a manifest that can be read to its end, that is told: the next transfer compares and makes a new one.
+
     Nothing is downloaded and the source is not needed; at the level `checksum`, with a `source`, each file is read
     again and its digest compared too. `scratch` is a folder for spills (default: the system's temporary one).
 
     Raises:
-        UsageError: there is no manifest, or it is damaged.
         S3Error: the target cannot be listed.
         Stopped: from the gate.
     """
@@ -49,21 +50,16 @@ def audit_dataset(
         # Sorted first, since a discrepancy that was told cannot be taken back.
         listings = Listings(requests, Path(folder))
         listings.sorted = True
-        records = _records(manifest)
-        for judged in discrepancies(records, listings.objects(), location=connection.location):
-            if isinstance(judged, Discrepancy):
-                yield judged
-            elif reader is not None and judged.in_s3 and (reason := reader.problem(judged)):
-                yield Discrepancy(judged.name, reason)
-
-
-def _records(manifest: Path) -> Iterator[Record]:
-    try:
-        yield from read_manifest(manifest)
-    except FileNotFoundError as error:
-        raise UsageError(manifest, "there is no manifest", "transfer the dataset (again) to make one") from error
-    except DamagedManifest as error:
-        raise UsageError(manifest, str(error), "transfer the dataset again to make a new one") from error
+        try:
+            for judged in discrepancies(read_manifest(manifest), listings.objects(), location=connection.location):
+                if isinstance(judged, Discrepancy):
+                    yield judged
+                elif reader is not None and judged.in_s3 and (reason := reader.problem(judged)):
+                    yield Discrepancy(judged.name, reason)
+        except FileNotFoundError:
+            yield Discrepancy(manifest.name, "there is no manifest, so nothing proves the dataset")
+        except DamagedManifest as error:
+            yield Discrepancy(manifest.name, f"nothing proves the dataset: {error}")
 
 
 class _Reader:

@@ -144,12 +144,17 @@ def _notes(findings: Findings) -> list[str]:
     notes = list(findings.notes)
     if findings.left_out:
         kinds = ", ".join(f"{number} {reason}" for reason, number in sorted(findings.left_out.items()))
-        notes.append(f"left out by policy: {kinds}")
+        named = _named(findings.first_left_out, of=sum(findings.left_out.values()))
+        step = "the manifest names all; put what must arrive there as plain files, then transfer again"
+        notes.append(f"left out by policy: {kinds}: {named}; {step}")
     if findings.extra:
-        named = ", ".join(repr(name) for name in findings.first_extra)
-        more = ", ..." if findings.extra > len(findings.first_extra) else ""
-        notes.append(f"{findings.extra} object(s) at the target that the source lacks, left alone: {named}{more}")
+        named = _named(findings.first_extra, of=findings.extra)
+        notes.append(f"{findings.extra} object(s) at the target that the source lacks, left alone: {named}")
     return notes
+
+
+def _named(first: list[str], *, of: int) -> str:
+    return ", ".join(repr(name) for name in first) + (", ..." if of > len(first) else "")
 
 
 class _Count:

@@ -136,25 +136,25 @@ def read_manifest(path: Path) -> Iterator[Record]:
                 while whole.read(_BLOCK):
                     pass
         except (OSError, EOFError, zlib.error) as error:
-            raise DamagedManifest(f"{path} is damaged: {error}") from error
+            raise DamagedManifest(f"it is damaged: {error}") from error
         raw.seek(0)
         before = b""
         with gzip.open(raw) as lines:
             for line in lines:
-                record = _decoded(line, path)
+                record = _decoded(line)
                 if record.order <= before:
-                    raise DamagedManifest(f"{path} is out of order at {record.name!r}")
+                    raise DamagedManifest(f"it is out of order at {record.name!r}")
                 before = record.order
                 yield record
         if not before:  # gzip takes an empty file, as a full disk leaves it, for an empty manifest
-            raise DamagedManifest(f"{path} holds no record")
+            raise DamagedManifest("it holds no record")
 
 
-def _decoded(line: bytes, path: Path) -> Record:
+def _decoded(line: bytes) -> Record:
     try:
         return decode(line)
     except ValueError as error:
-        raise DamagedManifest(f"{path} has a line that is no record: {error}") from error
+        raise DamagedManifest(f"it has a line that is no record: {error}") from error
 
 
 def write_manifest(path: Path, records: Iterable[Record], *, before_replace: Callable[[], None]) -> str:

@@ -20,7 +20,7 @@ from bulkhaul.transfer.spool import DeferredMetadata
 from bulkhaul.transfer.zarr import StandingMetadata, is_metadata, withholds
 
 _GATE_EVERY = 256  # decisions
-_NAMED = 5  # extra objects that are named
+_NAMED = 5  # objects and entries of a kind that are named
 _PATIENCE = 10.0  # seconds for a plan that hangs in a request when the run has ended
 
 
@@ -31,6 +31,7 @@ class Findings:
     extra: int = 0
     first_extra: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    first_left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def note_extra(self, name: str) -> None:
@@ -38,6 +39,12 @@ class Findings:
         self.extra += 1
         if len(self.first_extra) < _NAMED:
             self.first_extra.append(name)
+
+    def note_left_out(self, record: Record) -> None:
+        """Count an entry that is not sent by policy, and keep the first few names."""
+        self.left_out[record.reason] += 1
+        if len(self.first_left_out) < _NAMED:
+            self.first_left_out.append(record.name)
 
 
 class Planner:
@@ -104,7 +111,7 @@ class Planner:
 
     def _settle(self, record: Record) -> None:
         if record.outcome is Outcome.SKIPPED and not record.in_s3:
-            self.findings.left_out[record.reason] += 1
+            self.findings.note_left_out(record)
         else:
             self._run.tally.planned(record.size)
             self._run.tally.settled(record)

@@ -22,6 +22,7 @@ class Tally:
         self._told = float("-inf")
         self._stage: Stage = "plan"
         self._last = ""
+        self._last_error = ""
         self.files_planned = 0
         self._planned_bytes = 0
         self._whole = False
@@ -68,6 +69,7 @@ class Tally:
                 self._sent_here += 1
             elif record.outcome is Outcome.FAILED:
                 self._failed += 1
+                self._last_error = f"{record.name!r}: {record.reason}"
             else:
                 self._skipped += 1
             self._tell_if_due()
@@ -98,5 +100,6 @@ class Tally:
                 last=self._last,
                 files_sent=self.files_sent,
                 bytes_sent=self.bytes_sent + self._partly,
+                last_error=self._last_error,
             )
         )

@@ -69,7 +69,9 @@ Stage = Literal["plan", "upload", "verify", "metadata", "manifest"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a transfer is; totals are None until the plan has seen the whole tree. `last` is the last name done.
+    """How far a transfer is; totals are None until the plan has seen the whole tree.
+
+    `last` is the last name done, `last_error` the last file that failed and why.
 
     `files_done` and `bytes_done` count what is settled, sent or not; `files_sent` and `bytes_sent` what this run sent.
     """
@@ -84,6 +86,7 @@ class Progress:
     last: str
     files_sent: int = 0
     bytes_sent: int = 0
+    last_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

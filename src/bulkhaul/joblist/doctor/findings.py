@@ -47,7 +47,7 @@ class Findings:
     def mode(self) -> str:
         """How claims will be kept apart here."""
         if self.fatal:
-            return "none: this file system cannot hold the ledger"
+            return "none: no joblist can live here, see above"
         locks_exclude = all(item.level is Level.FINE for item in self.findings if item.trial.startswith("flock"))
         return "ledger and locks" if locks_exclude else "ledger alone"
 

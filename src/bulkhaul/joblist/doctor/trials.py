@@ -19,9 +19,9 @@ from bulkhaul.errors import BulkhaulError, StorageError, UsageError
 from bulkhaul.fsio import storage_errors
 from bulkhaul.joblist.doctor import peer
 from bulkhaul.joblist.doctor.findings import Finding, Findings, Level, judged
-from bulkhaul.joblist.doctor.mounts import mount_of, parse_mounts
 from bulkhaul.joblist.doctor.nodes import try_between_nodes
 from bulkhaul.joblist.locks import Held, file_lock
+from bulkhaul.joblist.mounts import mount_of, present_mounts
 
 _PEER_SECONDS = 60.0
 
@@ -46,11 +46,7 @@ def examine_folder(folder: Path, *, party: str | None = None, expected: int = 1,
 
 
 def _mount_findings(folder: Path) -> Iterator[Finding]:
-    try:
-        mounts = parse_mounts(Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape"))
-    except OSError:
-        mounts = ()
-    mount = mount_of(folder.resolve(), mounts)
+    mount = mount_of(folder.resolve(), present_mounts())
     if mount is None:
         yield Finding("mount", Level.WARNING, "cannot tell what file system this is")
         return
