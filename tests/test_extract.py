@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from bulkhaul.errors import SourceError, StorageError, UsageError
 from bulkhaul.extract import ExtractReport, extract_joblist
 from bulkhaul.joblist.job import Status
 from bulkhaul.joblist.joblist import Joblist
+from bulkhaul.messages import Mark, Message
 from bulkhaul.sources.layouts import JUMP, Layout, folders
+from servers.disk import remount, small_file_system
 from unprivileged import reachable_folder, run_unprivileged
 
 OBJECTS = "aggregated/broad/cellpainting-gallery/cpg0016-jump/{}/workspace/segmentation/cellpose/objects"
@@ -406,13 +407,8 @@ def test_an_unreadable_batch_is_an_error_and_nothing_is_written():
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own that holds few files."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=1m,nr_inodes=45", "none"]
-    if os.geteuid() != 0 or subprocess.run(["mount", *options, disk], capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount a small file system")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with small_file_system(tmp_path / "disk", options="size=1m,nr_inodes=45") as disk:
+        yield disk
 
 
 def test_a_full_disk_leaves_whole_jobs_and_a_rerun_adds_the_others(tmp_path, results, small_disk):
@@ -427,16 +423,20 @@ def test_a_full_disk_leaves_whole_jobs_and_a_rerun_adds_the_others(tmp_path, res
     assert 0 < len(written) < 60
     assert [joblist.read(name).status for name in written] == [Status.TODO] * len(written)
 
-    subprocess.run(["mount", "-o", "remount,size=1m,nr_inodes=1000", small_disk], check=True)
+    remount(small_disk, options="size=1m,nr_inodes=1000")
     report, _ = extract(results, small_disk / "out", layout=folders(1))
 
     assert (len(report.created), list(report.kept)) == (60 - len(written), written)
     assert [path.name for path in small_disk.glob("out/**/.*.tmp")] == []
 
 
-def test_without_a_target_the_job_files_have_the_older_scripts_three_lines(tmp_path, results, caplog):
+def test_without_a_target_the_job_files_have_the_older_scripts_three_lines(tmp_path, results):
     make_folders(results, "a")
-    report = extract_joblist(results, output=tmp_path / "jobs", joblists=tmp_path, layout=folders(), target=None)
+    said = []
+    report = extract_joblist(
+        results, output=tmp_path / "jobs", joblists=tmp_path, layout=folders(), target=None, say=said.append
+    )
     assert report.created == ("a",)
     assert (tmp_path / "jobs" / "a.txt").read_text() == f"todo\n{results.resolve() / 'a'}\n---\n"
-    assert "no target is set" in caplog.text
+    hint = Message(Mark.WARNING, "No target is set; add `target` to bulkhaul.toml before the transfer.", detail=2)
+    assert hint in said

@@ -100,6 +100,48 @@ def test_a_bad_environment_value_names_its_variable(checkout: Path, monkeypatch:
         load_settings(folder=checkout)
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("BULKHAUL_LEASE_TLL", "BULKHAUL_LEASE_TTL"),
+        ("BULKHAUL_LEASE__TTL", "BULKHAUL_LEASE_TTL"),
+        ("BULKHAUL_ENDPOINT", "BULKHAUL_ENDPOINT_URL"),
+        ("BULKHAUL_lease_ttl", "BULKHAUL_LEASE_TTL"),
+    ],
+)
+def test_an_unknown_variable_is_refused_and_the_nearest_one_named(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
+) -> None:
+    monkeypatch.setenv(name, "hush")
+    with pytest.raises(UsageError) as caught:
+        load_settings(folder=checkout)
+    assert str(caught.value) == f"environment {name}: unknown setting; the nearest one is `{nearest}`"
+
+
+def test_variables_that_are_no_settings_are_left_alone(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHAUL_CONFIG", str(write(checkout, "depth = 3\n")))
+    monkeypatch.setenv("BULKHAUL_PYTHON", "/env/bin/python")
+    monkeypatch.setenv("BULKHAUL_REQUIRE", "s3,slurm")
+    monkeypatch.setenv("BULKHAULER", "another program's")
+    assert load_settings(folder=checkout).depth == 3
+
+
+@pytest.mark.parametrize("url", ["https://me:hush@s3.lab.org", "https://hush@s3.lab.org:9000/path"])
+def test_an_endpoint_with_a_user_or_password_in_it_is_refused_and_not_told(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    write(checkout, f'endpoint_url = "{url}"\n')
+    with pytest.raises(UsageError, match=r"endpoint_url \(file .*\): .*an address with a user or password") as caught:
+        load_settings(folder=checkout)
+    assert "hush" not in str(caught.value)
+    write(checkout, 'endpoint_url = "https://s3.lab.org"\n')
+    assert load_settings(folder=checkout).endpoint_url == "https://s3.lab.org"
+    monkeypatch.setenv("BULKHAUL_ENDPOINT_URL", url)
+    with pytest.raises(UsageError, match="env BULKHAUL_ENDPOINT_URL") as caught:
+        load_settings(folder=checkout)
+    assert "hush" not in str(caught.value)
+
+
 def test_a_missing_or_unreadable_named_file_is_refused(checkout: Path) -> None:
     with pytest.raises(UsageError, match="no such settings file"):
         load_settings(config=Path("none.toml"), folder=checkout)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2e.lab import CHECKOUT, Lab, plate_folder, plate_key
+from e2e.lab import Lab, job_name, plate_folder, plate_key
 from e2e.oracle import local_digests, plain_client, read_manifest, remote_digests
 
 BATCH, PLATE = "J1", "A0001"
-JOB = f"source_8__{BATCH}__{PLATE}"
+JOB = job_name(PLATE, batch=BATCH)
 PREFIX = plate_key(batch=BATCH, plate=PLATE)
 SENT, SKIPPED, FAILED = "sent", "skipped", "failed"
 
@@ -66,9 +64,7 @@ def error_line(lab: Lab) -> str:
 
 def retry(lab: Lab) -> None:
     """Set the job back as a person does."""
-    command = [sys.executable, "-m", "bulkhaul", "retry", "-i", str(lab.joblist)]
-    done = subprocess.run(command, cwd=CHECKOUT, env=dict(lab.env), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
+    lab.retry()
     assert lab.statuses() == {JOB: "todo"}
 
 
@@ -103,7 +99,7 @@ def assert_books(lab: Lab, exceptions: Mapping[str, Fate]) -> None:
         assert told[name].reason, (name, told[name])
     arrived = entries - set(exceptions)
     assert {name: told[name].outcome for name in arrived if told[name].outcome == FAILED} == {}
-    local = {name: digest for name, digest in local_digests(folder).items() if name in arrived}
+    local = local_digests(folder, but=exceptions)
     assert set(local) == arrived, "an entry that is no file would have to be an exception"
     client = plain_client(lab.env)
     remote = remote_digests(client, lab.bucket, PREFIX)

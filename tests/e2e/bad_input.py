@@ -5,12 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from e2e.lab import Lab, plate_folder, write_plate
-from unprivileged import without_coverage
+from e2e.lab import Lab
 
 EXTRACT, CHECK, TRANSFER, VERIFY, SUMMARISE = (
     "01_extract_joblist.py",
@@ -22,15 +20,6 @@ EXTRACT, CHECK, TRANSFER, VERIFY, SUMMARISE = (
 _MARK = "\u274c "
 _RESULTS = ("Check found", "Error jobs:")  # lines with that mark which count, and name no fault
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-
-
-def fill(lab: Lab, *, plates: int = 2, chunks: int = 3, large: int = 0) -> list[str]:
-    """Write plates and extract their jobs; the jobs' names."""
-    names = [f"A{number:04d}" for number in range(1, plates + 1)]
-    for seed, name in enumerate(names):
-        write_plate(plate_folder(lab.results, batch="J1", plate=name), chunks=chunks, seed=seed, large=large)
-    lab.extract()
-    return [f"source_8__J1__{name}" for name in names]
 
 
 def complaints(said: str) -> list[str]:
@@ -105,21 +94,3 @@ def assert_no_secret(lab: Lab, said: str, env: Mapping[str, str] | None = None, 
         if path.is_file():
             data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             assert [secret for secret in secrets if secret.encode() in data] == [], path
-
-
-def as_nobody(lab: Lab, script: str, *arguments: object, expect: int) -> str:
-    """What `script` said under a uid without rights; it must end with the exit code `expect`."""
-    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    done = subprocess.run(
-        [*drop, *lab.command(script, *arguments)],
-        cwd="/",
-        env={**without_coverage(lab.env), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == expect, done.stdout
-    return done.stdout

@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: a lab on the real S3 server."""
+"""Fixtures of the end-to-end tests: labs on the real S3 server, and a front of that server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from e2e.lab import Lab, make_lab
+from e2e.poor_lab import PoorLab, poor_lab_on
+from servers.seaweed import ADMIN, Seaweed
+from servers.stub_s3 import Front, StubS3
 
 
 @pytest.fixture
@@ -16,3 +19,17 @@ def lab(tmp_path: Path, bucket: str, s3_env: Mapping[str, str]) -> Iterator[Lab]
     lab = make_lab(tmp_path, bucket=bucket, env=s3_env)
     yield lab
     lab.close()
+
+
+@pytest.fixture
+def poor_lab(bucket: str, s3_env: Mapping[str, str]) -> Iterator[PoorLab]:
+    """The same for a user without rights: root reads and writes everything."""
+    with poor_lab_on(bucket, s3_env) as lab:
+        yield lab
+
+
+@pytest.fixture
+def front(s3_server: Seaweed) -> Iterator[StubS3]:
+    """The real S3 server behind our own stub: tokens that end, denials, requests that are held back and counted."""
+    with StubS3(front=Front(s3_server.url, ADMIN.access_key, ADMIN.secret_key)) as front:
+        yield front

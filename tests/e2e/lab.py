@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 CHECKOUT = Path(__file__).parents[2]
 SCRIPTS = CHECKOUT / "scripts"
 PREFIX = "gallery"
+ENGINES = pytest.mark.parametrize("engine", ["obstore", "s3transfer"])
 
 # Short times, so that a take-over is seen within seconds.
 SHORT_LEASE = {"BULKHAUL_LEASE_TTL": "3", "BULKHAUL_HEARTBEAT": "0.5"}
@@ -36,14 +39,19 @@ def plate_key(*, batch: str, plate: str, source: str = "source_8") -> str:
     return f"{PREFIX}/cpg0016-jump/{source}/workspace/segmentation/cellpose/objects/{batch}/{plate}"
 
 
-def write_plate(folder: Path, *, chunks: int, seed: int, large: int = 0, chunk_bytes: int = 2_000) -> None:
+def job_name(plate: str, *, batch: str = "J1") -> str:
+    """The job of a plate."""
+    return f"source_8__{batch}__{plate}"
+
+
+def write_plate(folder: Path, *, chunks: int, seed: int, large: int = 0) -> None:
     """A plate: a Zarr-like tree with `chunks` chunk files and its metadata, and one file of `large` bytes beside it."""
     content = random.Random(seed)
     zarr = folder / f"{folder.name}.zarr"
     for number in range(chunks):
         chunk = zarr / "labels" / "c" / str(number // 50) / str(number % 50)
         chunk.parent.mkdir(parents=True, exist_ok=True)
-        chunk.write_bytes(content.randbytes(content.randint(1, chunk_bytes)))
+        chunk.write_bytes(content.randbytes(content.randint(1, 2_000)))
     (zarr / "labels").mkdir(parents=True, exist_ok=True)
     (zarr / "labels" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "array"}')
     (zarr / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
@@ -98,6 +106,14 @@ class Lab:
         assert process.returncode == expect, f"{script} ended with {process.returncode}, not {expect}:\n{said}"
         return output
 
+    def fill(self, *, plates: int = 2, chunks: int = 3, large: int = 0) -> list[str]:
+        """Write plates into the batch `J1` and extract their jobs; the plates' names."""
+        names = [f"A{number:04d}" for number in range(1, plates + 1)]
+        for seed, name in enumerate(names):
+            write_plate(plate_folder(self.results, batch="J1", plate=name), chunks=chunks, seed=seed, large=large)
+        self.extract()
+        return names
+
     def extract(self) -> str:
         return self.run("01_extract_joblist.py", "-i", self.results, "-o", self.joblist, "--target", self.target)
 
@@ -106,6 +122,17 @@ class Lab:
 
     def transfer(self, *arguments: object, expect: int = 0, **env: str) -> str:
         return self.run("04_transfer_plates.py", "-i", self.joblist, *arguments, expect=expect, **env)
+
+    def retry(self) -> None:
+        """Set the jobs in `error` back to `todo`."""
+        command = [sys.executable, "-m", "bulkhaul", "retry", "-i", str(self.joblist)]
+        done = subprocess.run(command, cwd=self.folder, env=dict(self.env), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def type_todo(self) -> None:
+        """Write `todo` over `success`, as a person does who wants all of it looked at again."""
+        for path in self.joblist.glob("[!.]*.txt"):
+            path.write_bytes(path.read_bytes().replace(b"success", b"todo", 1))
 
     def statuses(self) -> dict[str, str]:
         """The first line of each job file, as `head -1` shows it."""

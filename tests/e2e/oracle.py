@@ -6,12 +6,14 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
+
+from e2e.lab import Lab, plate_folder, plate_key
 
 
 def plain_client(env: Mapping[str, str]) -> Any:
@@ -26,15 +28,16 @@ def plain_client(env: Mapping[str, str]) -> Any:
     )
 
 
-def local_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each regular file below `folder`, by its relative name."""
+def local_digests(folder: Path, *, but: Collection[str] = ()) -> dict[str, str]:
+    """SHA-256 of each regular file below `folder`, by its relative name; those in `but` are not read."""
     found = {}
     for parent, _folders, files in os.walk(folder):
         for name in files:
             path = Path(parent, name)
-            if path.is_file() and not path.is_symlink():
+            relative = str(path.relative_to(folder))
+            if relative not in but and path.is_file() and not path.is_symlink():
                 with path.open("rb") as file:
-                    found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+                    found[relative] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 
@@ -65,6 +68,15 @@ def assert_arrived(client: Any, source: Path, *, bucket: str, prefix: str) -> No
     assert remote == local
     parked = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     assert [upload["Key"] for upload in parked if upload["Key"].startswith(f"{prefix}/")] == []
+
+
+def assert_plates_arrived(lab: Lab, *plates: str) -> None:
+    """The same for each of these plates of the batch `J1`."""
+    assert plates, "no plate: this would prove nothing"
+    client = plain_client(lab.env)
+    for plate in plates:
+        source = plate_folder(lab.results, batch="J1", plate=plate)
+        assert_arrived(client, source, bucket=lab.bucket, prefix=plate_key(batch="J1", plate=plate))
 
 
 def read_manifest(data: bytes) -> list[dict[str, Any]]:

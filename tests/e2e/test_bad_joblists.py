@@ -1,14 +1,10 @@
-"""Folders, job files, settings and disks that cannot be used: one line each, the right code, nothing half-written."""
+"""Folders, job files and settings that cannot be used: one line each, the right code, nothing half-written."""
 
 from __future__ import annotations
 
 import codecs
 import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -18,37 +14,17 @@ from e2e.bad_input import (
     SUMMARISE,
     TRANSFER,
     VERIFY,
-    all_refused,
-    as_nobody,
-    assert_no_secret,
-    assert_whole,
     complaints,
-    fill,
     records,
     refused_in_json,
     state,
     the_complaint,
 )
-from e2e.lab import Lab, make_lab, plate_folder, plate_key, wait_until, write_plate
-from e2e.oracle import assert_arrived, plain_client, remote_keys
-from servers.seaweed import ADMIN, Seaweed
-from unprivileged import reachable_folder
+from e2e.lab import Lab, job_name, plate_folder
+from e2e.oracle import assert_plates_arrived, plain_client, remote_keys
+from e2e.poor_lab import PoorLab
 
 pytestmark = pytest.mark.s3
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tmpfs and changing the uid need root")
-
-
-def job(plate: str) -> str:
-    return f"source_8__J1__{plate}"
-
-
-def arrived(lab: Lab, *plates: str) -> None:
-    """Raise unless S3 holds exactly these plates' files, byte by byte."""
-    for plate in plates:
-        source = plate_folder(lab.results, batch="J1", plate=plate)
-        assert_arrived(plain_client(lab.env), source, bucket=lab.bucket, prefix=plate_key(batch="J1", plate=plate))
-
 
 # ------------------------------------------------------------------------------------------------- results folders
 
@@ -116,46 +92,35 @@ def test_without_a_results_folder_nothing_is_extracted(lab: Lab) -> None:
     assert the_complaint(lab.run(EXTRACT, expect=2)).startswith("results: not set; add `results = ...`")
 
 
-@pytest.fixture
-def open_lab(bucket: str, s3_server: Seaweed) -> Iterator[Lab]:
-    """A lab in a folder that every uid may enter."""
-    with reachable_folder() as folder:
-        lab = make_lab(folder, bucket=bucket, env=s3_server.environment(ADMIN))
-        yield lab
-        lab.close()
-
-
-@needs_root
-def test_a_joblist_that_may_not_be_written_is_one_line_and_stays_as_it_is(open_lab: Lab) -> None:
-    lab = open_lab
-    fill(lab)
+def test_a_joblist_that_may_not_be_written_is_one_line_and_stays_as_it_is(poor_lab: PoorLab) -> None:
+    lab = poor_lab
+    lab.fill()
     before = state(lab.joblist)
+    (lab.folder / "closed").mkdir(mode=0)
+    for folder in (lab.folder, lab.joblist, *lab.joblist.rglob("*/")):
+        folder.chmod(0o555)
     again = (EXTRACT, "-i", lab.results, "-o", lab.joblist, "--target", lab.target)
     elsewhere = (EXTRACT, "-i", lab.results, "-o", lab.folder / "new", "--target", lab.target)
     for command in (again, elsewhere, (TRANSFER, "-i", lab.joblist)):
-        line = the_complaint(as_nobody(lab, *command, expect=74))
+        line = the_complaint(lab.run(*command, expect=74))
         assert "Permission denied; ask for the right to write there" in line
     assert not (lab.folder / "new").exists()
-    (lab.folder / "closed").mkdir(mode=0o700)
-    line = the_complaint(as_nobody(lab, TRANSFER, "-i", lab.folder / "closed" / "jobs", expect=2))
+    line = the_complaint(lab.run(TRANSFER, "-i", lab.folder / "closed" / "jobs", expect=2))
     assert line.endswith("closed/jobs: Permission denied; check --input_path")
-    assert "Total jobs: 2" in as_nobody(lab, SUMMARISE, "-i", lab.joblist, expect=0)
+    assert "Total jobs: 2" in lab.run(SUMMARISE, "-i", lab.joblist)
     assert state(lab.joblist) == before
     assert remote_keys(plain_client(lab.env), lab.bucket) == []
 
 
-@needs_root
-def test_a_job_file_that_may_not_be_read_is_named_and_the_others_are_moved(open_lab: Lab) -> None:
-    lab = open_lab
-    fill(lab)
-    for path in (lab.joblist, *lab.joblist.iterdir()):
-        os.chown(path, 65534, 65534)
-    hidden = lab.joblist / f"{job('A0001')}.txt"
-    os.chown(hidden, 0, 0)
-    hidden.chmod(0o600)
-    assert job("A0001") in the_complaint(as_nobody(lab, TRANSFER, "-i", lab.joblist, expect=65))
-    assert "no right to read it" in as_nobody(lab, SUMMARISE, "-i", lab.joblist, expect=0)
-    assert lab.statuses() == {job("A0001"): "todo", job("A0002"): "success"}
+def test_a_job_file_that_may_not_be_read_is_named_and_the_others_are_moved(poor_lab: PoorLab) -> None:
+    lab = poor_lab
+    lab.fill()
+    hidden = lab.joblist / f"{job_name('A0001')}.txt"
+    hidden.chmod(0)
+    assert job_name("A0001") in the_complaint(lab.transfer(expect=65))
+    assert "no right to read it" in lab.run(SUMMARISE, "-i", lab.joblist)
+    hidden.chmod(0o644)
+    assert lab.statuses() == {job_name("A0001"): "todo", job_name("A0002"): "success"}
 
 
 # ------------------------------------------------------------------------------------------------- joblist folders
@@ -196,21 +161,21 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 def test_damaged_job_files_are_named_and_left_and_the_others_are_moved(lab: Lab) -> None:
-    fill(lab, plates=10)
+    lab.fill(plates=10)
     for plate, (damage, _) in DAMAGE.items():
-        path = lab.joblist / f"{job(plate)}.txt"
+        path = lab.joblist / f"{job_name(plate)}.txt"
         path.write_bytes(damage(path.read_bytes()))
-    damaged = {job(plate): (lab.joblist / f"{job(plate)}.txt").read_bytes() for plate in DAMAGE}
+    damaged = {job_name(plate): (lab.joblist / f"{job_name(plate)}.txt").read_bytes() for plate in DAMAGE}
     gone = plate_folder(lab.results, batch="J1", plate="A0006")
     gone.rename(lab.folder / "moved away")
-    crlf, bom = (lab.joblist / f"{job(plate)}.txt" for plate in ("A0007", "A0008"))
+    crlf, bom = (lab.joblist / f"{job_name(plate)}.txt" for plate in ("A0007", "A0008"))
     crlf.write_bytes(crlf.read_bytes().replace(b"\n", b"\r\n"))
     bom.write_bytes(codecs.BOM_UTF8 + bom.read_bytes().replace(b"todo", b"todo  "))
 
-    typed = lab.joblist / f"{job('A0010')}.txt"  # a person wrote so, and no record proves it
+    typed = lab.joblist / f"{job_name('A0010')}.txt"  # a person wrote so, and no record proves it
     typed.write_bytes(typed.read_bytes().replace(b"todo", b"success", 1))
 
-    reasons = {job(plate): reason for plate, (_, reason) in DAMAGE.items()} | {job("A0006"): str(gone)}
+    reasons = {job_name(plate): reason for plate, (_, reason) in DAMAGE.items()} | {job_name("A0006"): str(gone)}
     assert_each_named(reasons, complaints(lab.run(CHECK, "-i", lab.joblist, expect=65)))
     assert_each_named(reasons, complaints(lab.transfer("--dry-run", expect=65)))
     assert records(lab.joblist) == []
@@ -218,17 +183,17 @@ def test_damaged_job_files_are_named_and_left_and_the_others_are_moved(lab: Lab)
     said = lab.transfer(expect=3)
     lines = complaints(said)
     assert len(lines) == 2, said
-    assert job("A0006") in lines[0]
+    assert job_name("A0006") in lines[0]
     assert str(gone) in lines[0]
     assert all(name in lines[1] for name in damaged), lines[1]
-    assert f"status not proven: {job('A0010')}; `bulkhaul retry --unproven`" in said
+    assert f"status not proven: {job_name('A0010')}; `bulkhaul retry --unproven`" in said
     assert {name: (lab.joblist / f"{name}.txt").read_bytes() for name in damaged} == damaged
     statuses = lab.statuses()
     assert {name: word for name, word in statuses.items() if name not in damaged} == {
-        job("A0006"): "error",
-        **{job(plate): "success" for plate in ("A0007", "A0008", "A0009", "A0010")},
+        job_name("A0006"): "error",
+        **{job_name(plate): "success" for plate in ("A0007", "A0008", "A0009", "A0010")},
     }
-    arrived(lab, "A0007", "A0008", "A0009")
+    assert_plates_arrived(lab, "A0007", "A0008", "A0009")
     summary = json.loads(lab.run(SUMMARISE, "-i", lab.joblist, "--json"))
     counts = [summary[status] for status in ("total", "success", "error", "unproven", "invalid")]
     assert counts == [10, 3, 1, 1, 5]
@@ -243,10 +208,10 @@ def assert_each_named(reasons: dict[str, str], lines: list[str]) -> None:
 
 
 def test_a_joblist_of_damaged_files_alone_ends_with_65(lab: Lab) -> None:
-    fill(lab, plates=1)
-    path = lab.joblist / f"{job('A0001')}.txt"
+    lab.fill(plates=1)
+    path = lab.joblist / f"{job_name('A0001')}.txt"
     path.write_bytes(b"\0\1\2")
-    assert job("A0001") in the_complaint(lab.transfer(expect=65))
+    assert job_name("A0001") in the_complaint(lab.transfer(expect=65))
     assert path.read_bytes() == b"\0\1\2"
     assert records(lab.joblist) == []
 
@@ -283,132 +248,3 @@ def test_what_is_set_wrongly_is_one_line_and_no_job_is_touched(lab: Lab, case: s
     assert [word for word in words if word not in line] == [], line
     assert state(lab.joblist) == before
     assert not (lab.joblist / ".bulkhaul").exists()
-
-
-# ------------------------------------------------------------------------------------------------------ full disks
-
-
-@contextmanager
-def _tmpfs(folder: Path, options: str) -> Iterator[None]:
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True, text=True)
-    if made.returncode != 0:
-        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def _fill_blocks(disk: Path) -> None:
-    with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-
-
-def _fill_inodes(disk: Path) -> None:
-    (disk / "ballast").mkdir()
-    with suppress(OSError):
-        for number in range(100_000):
-            (disk / "ballast" / str(number)).touch()
-
-
-def _make_room(disk: Path) -> None:
-    subprocess.run(["rm", "-r", str(disk / "ballast")], check=True)
-
-
-LIMITS = pytest.mark.parametrize(("roomy", "exhaust"), [("size=2m", _fill_blocks), ("nr_inodes=150", _fill_inodes)])
-
-
-@needs_root
-@pytest.mark.parametrize("tight", ["size=60k", "nr_inodes=14"])
-def test_a_disk_that_fills_up_during_the_extraction(lab: Lab, tight: str) -> None:
-    for number in range(20):
-        write_plate(plate_folder(lab.results, batch="J1", plate=f"A{number:04d}"), chunks=1, seed=number)
-    with _tmpfs(lab.joblist, tight):
-        command = (EXTRACT, "-i", lab.results, "-o", lab.joblist, "--target", lab.target)
-        line = the_complaint(lab.run(*command, expect=74))
-        assert "No space left on device; free space there, then run the same command again" in line
-        made = state(lab.joblist)
-        assert 0 < len(lab.statuses()) < 20
-        assert_whole(lab.joblist)
-        subprocess.run(["mount", "-o", "remount,size=1m,nr_inodes=100", str(lab.joblist)], check=True)
-        lab.extract()
-        assert set(lab.statuses().values()) == {"todo"}
-        assert len(lab.statuses()) == 20
-        assert {name: data for name, data in state(lab.joblist).items() if name in made} == made
-
-
-def test_a_report_that_finds_no_room_is_no_traceback(lab: Lab) -> None:
-    fill(lab, plates=1)
-    with Path("/dev/full").open("w") as full:
-        command = lab.command(SUMMARISE, "-i", lab.joblist, "--json")
-        done = subprocess.run(command, env=lab.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 74
-    assert "standard output: No space left on device" in the_complaint(done.stderr)
-
-
-@needs_root
-@LIMITS
-def test_a_worker_on_a_full_disk_takes_no_job(lab: Lab, roomy: str, exhaust: Callable[[Path], None]) -> None:
-    with _tmpfs(lab.joblist, roomy):
-        fill(lab)
-        exhaust(lab.joblist)
-        (line,) = all_refused([(lab, (TRANSFER,))], expect=74, env={})
-        assert "No space left on device" in line
-        assert "Todo jobs: 2" in lab.run(SUMMARISE, "-i", lab.joblist)
-        _make_room(lab.joblist)
-        lab.transfer()
-        assert set(lab.statuses().values()) == {"success"}
-    arrived(lab, "A0001", "A0002")
-
-
-@needs_root
-@LIMITS
-def test_a_disk_that_fills_up_under_a_worker(lab: Lab, roomy: str, exhaust: Callable[[Path], None]) -> None:
-    with _tmpfs(lab.joblist, roomy):
-        fill(lab, plates=1, chunks=800)
-        client = plain_client(lab.env)
-        worker = lab.worker()
-        below = plate_key(batch="J1", plate="A0001") + "/A0001.zarr"
-        wait_until(lambda: len(remote_keys(client, lab.bucket, below)) > 100, what="the first objects arrive")
-        exhaust(lab.joblist)
-        said, _ = worker.communicate(timeout=60)
-        assert worker.returncode == 74, said
-        assert "No space left on device" in the_complaint(said)
-        # What it could not give back for want of room, the next worker takes over.
-        assert set(lab.statuses().values()) <= {"ongoing", "todo"}
-        assert_whole(lab.joblist)
-        _make_room(lab.joblist)
-        lab.transfer()
-        assert lab.statuses() == {job("A0001"): "success"}
-    arrived(lab, "A0001")
-
-
-# --------------------------------------------------------------------------------------------------- two at once
-
-
-def test_two_extractions_and_two_workers_at_once_make_and_move_each_job_once(lab: Lab) -> None:
-    plates = [f"A{number:04d}" for number in range(1, 13)]
-    for seed, plate in enumerate(plates):
-        write_plate(plate_folder(lab.results, batch="J1", plate=plate), chunks=5, seed=seed)
-    command = ("-i", lab.results, "-o", lab.joblist, "--target", lab.target, "--json")
-    reports = [json.loads(said) for said in _both(lab, EXTRACT, *command)]
-    created = sorted(name for report in reports for name in report["created"])
-    assert created == [job(plate) for plate in plates]
-    assert lab.statuses() == dict.fromkeys(created, "todo")
-
-    reports = [json.loads(said) for said in _both(lab, TRANSFER, "-i", lab.joblist, "--json")]
-    assert sorted(name for report in reports for name in report["succeeded"]) == created
-    assert lab.statuses() == dict.fromkeys(created, "success")
-    assert_whole(lab.joblist)
-    assert_no_secret(lab, json.dumps(reports))
-    arrived(lab, *plates)
-
-
-def _both(lab: Lab, script: str, *arguments: object) -> list[str]:
-    """What two of `script`, started at once, said; both end well."""
-    started = [lab.start(script, *arguments) for _ in range(2)]
-    said = [process.communicate(timeout=60) for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-    return [output for output, _ in said]

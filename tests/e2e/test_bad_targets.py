@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,16 +19,16 @@ from e2e.bad_input import (
     all_refused,
     assert_no_secret,
     complaints,
-    fill,
     records,
     the_complaint,
 )
-from e2e.lab import Lab, make_lab, plate_folder, plate_key
-from e2e.oracle import assert_arrived, plain_client, remote_keys
+from e2e.lab import ENGINES, Lab, job_name, make_lab, plate_key
+from e2e.oracle import assert_plates_arrived, plain_client, remote_keys
+from e2e.turnstile import amid_files, front_env, granted_env, worker_held
 from servers.ports import free_ports
 from servers.seaweed import ADMIN, NO_LIST, NO_WRITE, Keys, Seaweed
 from servers.stub.message import Answer, Request, error
-from servers.stub_s3 import Front, StubS3
+from servers.stub_s3 import StubS3
 from servers.tls import self_signed
 
 pytestmark = pytest.mark.s3
@@ -57,7 +55,7 @@ def site(s3_server: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     todo, done = (make_lab(folder / name, bucket=bucket, env=s3_server.environment(ADMIN)) for name in ("todo", "done"))
     for lab in (todo, done):
         lab.folder.mkdir()
-        fill(lab)
+        lab.fill()
     done.transfer()
     yield Site(todo, done, s3_server, folder)
     for lab in (todo, done):
@@ -95,7 +93,7 @@ def _https_to_http(site: Site, _stack: ExitStack) -> dict[str, str]:
 
 def _self_signed(site: Site, stack: ExitStack) -> dict[str, str]:
     stub = stack.enter_context(StubS3(tls=self_signed(site.folder)))
-    return stub.environment(stub.tokens.issue(None))
+    return front_env(stub)
 
 
 def _ended_token(_site: Site, stack: ExitStack) -> dict[str, str]:
@@ -103,19 +101,10 @@ def _ended_token(_site: Site, stack: ExitStack) -> dict[str, str]:
     return stub.environment(stub.tokens.issue(0.0))
 
 
-def granted(stub: StubS3) -> dict[str, str]:
-    """The environment of a user whose own keys only ask for grants."""
-    return {
-        **stub.environment(stub.tokens.issue(None)),
-        "BULKHAUL_CREDENTIALS": "access-grants",
-        "BULKHAUL_ACCESS_GRANTS_ACCOUNT": stub.grants.account,
-    }
-
-
 def _no_grant(_site: Site, stack: ExitStack) -> dict[str, str]:
     stub = stack.enter_context(StubS3())
     stub.grants.targets.append("s3://another-bucket/*")
-    return granted(stub)
+    return granted_env(stub)
 
 
 def _moved(_request: Request, _serve: Callable[[], Answer]) -> Answer:
@@ -126,12 +115,12 @@ def _moved(_request: Request, _serve: Callable[[], Answer]) -> Answer:
 def _other_region(_site: Site, stack: ExitStack) -> dict[str, str]:
     stub = stack.enter_context(StubS3())
     stub.script.plan("*", _moved, times=10_000)
-    return stub.environment(stub.tokens.issue(None))
+    return front_env(stub)
 
 
 def _no_bucket(_site: Site, stack: ExitStack) -> dict[str, str]:
     stub = stack.enter_context(StubS3())
-    return stub.environment(stub.tokens.issue(None))
+    return front_env(stub)
 
 
 CASES = {
@@ -198,7 +187,7 @@ def test_with_json_a_refusal_is_a_document(site: Site) -> None:
 
 
 def test_without_any_target_no_step_begins(lab: Lab) -> None:
-    fill(lab)
+    lab.fill()
     for path in lab.joblist.glob("*.txt"):
         path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("target:")))
     before = lab.statuses()
@@ -211,27 +200,9 @@ def test_without_any_target_no_step_begins(lab: Lab) -> None:
     assert records(lab.joblist) == []
 
 
-@pytest.fixture
-def front(s3_server: Seaweed) -> Iterator[StubS3]:
-    """The real S3 server behind tokens that end, denials by prefix and Access Grants."""
-    with StubS3(front=Front(s3_server.url, ADMIN.access_key, ADMIN.secret_key)) as front:
-        yield front
-
-
-def arrived(lab: Lab, plate: str) -> None:
-    """Raise unless the plate lies in S3, byte by byte, and nothing else below its prefix."""
-    source = plate_folder(lab.results, batch="J1", plate=plate)
-    assert_arrived(plain_client(lab.env), source, bucket=lab.bucket, prefix=plate_key(batch="J1", plate=plate))
-
-
-def retry(lab: Lab) -> None:
-    """Set the jobs in `error` back to `todo`, as a person does."""
-    subprocess.run([sys.executable, "-m", "bulkhaul", "retry", "-i", lab.joblist], env=lab.env, check=True)
-
-
-@pytest.mark.parametrize("engine", ["obstore", "s3transfer"])
+@ENGINES
 def test_a_denial_of_one_prefix_is_the_error_of_that_job_alone(lab: Lab, front: StubS3, engine: str) -> None:
-    jobs = fill(lab, plates=3)
+    jobs = [job_name(plate) for plate in lab.fill(plates=3)]
     shut = [True]
 
     def deny(request: Request, serve: Callable[[], Answer]) -> Answer:
@@ -239,7 +210,7 @@ def test_a_denial_of_one_prefix_is_the_error_of_that_job_alone(lab: Lab, front: 
         return error(403, "AccessDenied", "Access Denied") if below and shut[0] else serve()
 
     front.script.plan("PutObject", deny, times=10_000)
-    env = front.environment(front.tokens.issue(None))
+    env = front_env(front)
     said = lab.transfer("--engine", engine, expect=3, **env)
     assert jobs[1] in the_complaint(said)
     assert "S3 refuses the access" in the_complaint(said)
@@ -248,49 +219,44 @@ def test_a_denial_of_one_prefix_is_the_error_of_that_job_alone(lab: Lab, front: 
     assert_no_secret(lab, said, env)
 
     shut[0] = False
-    retry(lab)
+    lab.retry()
     lab.transfer("--engine", engine, expect=0, **env)
-    for plate in ("A0001", "A0002", "A0003"):
-        arrived(lab, plate)
+    assert_plates_arrived(lab, "A0001", "A0002", "A0003")
 
 
 def test_a_dataset_without_a_grant_is_the_error_of_that_job_alone_and_no_token_is_told(lab: Lab, front: StubS3) -> None:
-    jobs = fill(lab, plates=3)
+    jobs = [job_name(plate) for plate in lab.fill(plates=3)]
     front.grants.targets += [
         f"s3://{lab.bucket}/{plate_key(batch='J1', plate=plate)}/*" for plate in ("A0002", "A0003")
     ]
-    said = lab.transfer("-v", "3", expect=3, **granted(front))
+    said = lab.transfer("-v", "3", expect=3, **granted_env(front))
     assert jobs[0] in the_complaint(said)
     assert "no matching grant" in the_complaint(said)
     assert lab.statuses() == {jobs[0]: "error", jobs[1]: "success", jobs[2]: "success"}
     assert front.tokens.issued >= 3
     secrets = [f"stub-{kind}-{number + 1}" for kind in ("secret", "session") for number in range(front.tokens.issued)]
     assert_no_secret(lab, said, also=secrets)
-    for plate in ("A0002", "A0003"):
-        arrived(lab, plate)
+    assert_plates_arrived(lab, "A0002", "A0003")
 
 
 def test_keys_that_end_in_mid_dataset_give_the_job_back_and_a_new_login_goes_on(lab: Lab, front: StubS3) -> None:
-    (job,) = fill(lab, plates=1, chunks=800)
-    worker = lab.worker(**front.environment(front.tokens.issue(3_600.0)))
-    while front.log.counts()["PutObject"] < 200 and worker.poll() is None:
-        pass
-    front.tokens.end_all()
-    said, _ = worker.communicate(timeout=60)
-    assert worker.returncode == 77, said
-    assert "log in again" in the_complaint(said)
-    assert lab.statuses() == {job: "todo"}
+    (plate,) = lab.fill(plates=1, chunks=300)
+    login = front.environment(front.tokens.issue(3_600.0))
+    with worker_held(lab, amid_files(front, free=120), env=login, expect=77) as stopped:
+        front.tokens.end_all()
+    assert "log in again" in the_complaint(stopped.said)
+    assert lab.statuses() == {job_name(plate): "todo"}
     assert len(remote_keys(plain_client(lab.env), lab.bucket)) > 100
-    lab.transfer(expect=0, **front.environment(front.tokens.issue(None)))
-    assert lab.statuses() == {job: "success"}
-    arrived(lab, "A0001")
+    lab.transfer(expect=0, **front_env(front))
+    assert lab.statuses() == {job_name(plate): "success"}
+    assert_plates_arrived(lab, "A0001")
 
 
 def test_a_missing_bucket_of_one_job_does_not_keep_the_others_from_theirs(lab: Lab) -> None:
-    jobs = fill(lab)
+    jobs = [job_name(plate) for plate in lab.fill()]
     path = lab.joblist / f"{jobs[0]}.txt"
     path.write_text(path.read_text().replace(f"s3://{lab.bucket}/", "s3://no-such-bucket-of-the-tests/"))
     said = lab.transfer(expect=3)
     assert {line.rpartition("; ")[2] for line in complaints(said)} == {"check the target's name and the endpoint"}
     assert lab.statuses() == {jobs[0]: "error", jobs[1]: "success"}
-    arrived(lab, "A0002")
+    assert_plates_arrived(lab, "A0002")

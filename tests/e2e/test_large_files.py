@@ -7,20 +7,19 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.accounts import FAILED, JOB, PREFIX, Fate, assert_books, error_line, job_text, manifest, plate, retry, transfer
-from e2e.lab import Lab, wait_until, write_plate
+from e2e.lab import ENGINES, Lab, wait_until, write_plate
 from e2e.oracle import plain_client
-from e2e.turnstile import Turnstile, front_env, is_probe
-from servers.seaweed import ADMIN, Seaweed
-from servers.stub.message import Answer, Request
+from e2e.turnstile import Turnstile, front_env, is_probe, worker_held
+from servers.seaweed import Seaweed
+from servers.stub.message import Request
 from servers.stub.script import error_in_200, lose_answer
-from servers.stub_s3 import Front, StubS3
+from servers.stub_s3 import StubS3
 
 pytestmark = pytest.mark.s3
 
@@ -31,15 +30,8 @@ PARTS = 12
 NAME = "objects.csv"
 KEY = f"{PREFIX}/{NAME}"
 IN_PARTS = {"BULKHAUL_PART_SIZE": "5MiB", "BULKHAUL_MULTIPART_THRESHOLD": "5MiB"}
+ALL_PARTS = list(range(1, PARTS + 1))
 AT_ONCE = 4  # parts of one file in flight
-ENGINES = pytest.mark.parametrize("engine", ["obstore", "s3transfer"])
-
-
-@pytest.fixture
-def front(s3_server: Seaweed) -> Iterator[StubS3]:
-    """The real S3 server behind our own stub, which counts and holds back."""
-    with StubS3(front=Front(s3_server.url, ADMIN.access_key, ADMIN.secret_key)) as front:
-        yield front
 
 
 def begin(lab: Lab, size: int = PARTS * PART - 1) -> Path:
@@ -59,10 +51,18 @@ def of_the_file(request: Request) -> bool:
     return request.key == KEY
 
 
+def parts_by_upload(front: StubS3) -> list[list[int]]:
+    """For each upload in turn the numbers of the parts that S3 has taken, sorted, as often as it took them."""
+    taken: dict[str, list[int]] = {}
+    for entry in front.log.entries:
+        if entry.key == KEY and entry.operation == "UploadPart" and entry.status == 200:
+            taken.setdefault(entry.query["uploadId"], []).append(int(entry.query["partNumber"]))
+    return [sorted(numbers) for numbers in taken.values()]
+
+
 def parts_stored(front: StubS3) -> list[int]:
-    """The numbers of the parts that S3 has taken, as often as it took them."""
-    entries = [entry for entry in front.log.entries if entry.key == KEY and entry.operation == "UploadPart"]
-    return [int(entry.query["partNumber"]) for entry in entries if entry.status == 200]
+    """The same for all uploads together."""
+    return sorted(number for numbers in parts_by_upload(front) for number in numbers)
 
 
 def parked(lab: Lab) -> list[Any]:
@@ -70,49 +70,61 @@ def parked(lab: Lab) -> list[Any]:
     return [upload for upload in uploads if upload["Key"] == KEY]
 
 
-def stop_amid_parts(lab: Lab, front: StubS3, number: signal.Signals, *, engine: str, after: int = 5) -> set[int]:
-    """Run a worker, and send it a signal when S3 has `after` parts and holds back the rest; the parts S3 has."""
+def kill_amid_parts(lab: Lab, front: StubS3, *, engine: str = "obstore", after: int = 5) -> list[int]:
+    """Kill a worker when S3 has `after` parts and all that may be in flight beside them is; the parts S3 has."""
     held = Turnstile(front, "UploadPart", fits=of_the_file, free=after)
     worker = lab.worker("--engine", engine, **through(front))
-    held.wait()
+    held.wait(AT_ONCE)
     wait_until(lambda: len(parts_stored(front)) == after, what=f"{after} parts are stored")
-    worker.send_signal(number)
-    if number != signal.SIGKILL:
-        time.sleep(0.3)  # the handler has run before the parts in flight end
-        held.open()
-    output, _ = worker.communicate(timeout=60)
-    held.open(lost=True)
-    assert worker.returncode == (75 if number == signal.SIGTERM else -signal.SIGKILL), output
-    assert held.held <= AT_ONCE, "more parts were in flight than there are threads"
-    time.sleep(0.2)  # what was held has been cut
-    front.script.clear()
+    held.kill(worker)
     stored = parts_stored(front)
     front.log.clear()
-    assert len(stored) == len(set(stored))
-    assert after <= len(stored) <= after + AT_ONCE
-    return set(stored)
+    assert held.held == AT_ONCE, "more parts were in flight than there are threads"
+    assert len(stored) == len(set(stored)) == after
+    return stored
+
+
+def is_pending(number: signal.Signals, pid: int) -> bool:
+    """Whether the signal has not reached the process's main thread yet."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def lacking(stored: list[int]) -> list[int]:
+    """The parts beside those."""
+    return sorted(set(ALL_PARTS) - set(stored))
 
 
 @ENGINES
 def test_after_kill_9_another_worker_sends_only_the_parts_that_s3_lacks(lab: Lab, front: StubS3, engine: str) -> None:
     begin(lab)
-    stored = stop_amid_parts(lab, front, signal.SIGKILL, engine=engine)
+    stored = kill_amid_parts(lab, front, engine=engine)
     assert lab.statuses() == {JOB: "ongoing"}
     assert len(parked(lab)) == 1
     transfer(lab, "--engine", engine, env=through(front))
-    assert sorted(parts_stored(front)) == sorted(set(range(1, PARTS + 1)) - stored)
+    assert parts_stored(front) == lacking(stored)
     assert front.log.counts()["CreateMultipartUpload"] == 0
     assert_books(lab, {})
 
 
 def test_sigterm_parks_the_parts_and_the_next_worker_adopts_them(lab: Lab, front: StubS3) -> None:
     begin(lab)
-    stored = stop_amid_parts(lab, front, signal.SIGTERM, engine="obstore")
+    held = Turnstile(front, "UploadPart", fits=of_the_file, free=5)
+    with worker_held(lab, held, env=through(front), requests=AT_ONCE, expect=75) as stopped:
+        stopped.worker.send_signal(signal.SIGTERM)
+        wait_until(lambda: not is_pending(signal.SIGTERM, stopped.worker.pid), what="the signal reaches the worker")
+        time.sleep(0.3)  # its handler has run before the parts in flight end
+    held.leave()
+    stored = parts_stored(front)
+    # Five had passed; what was in flight may end, and nothing is begun after the signal.
+    assert len(stored) == len(set(stored)) == 5 + AT_ONCE
+    front.log.clear()
     assert lab.statuses() == {JOB: "todo"}
     assert "SIGTERM" in job_text(lab)
     assert len(parked(lab)) == 1
     transfer(lab, env=through(front))
-    assert sorted(parts_stored(front)) == sorted(set(range(1, PARTS + 1)) - stored)
+    assert parts_stored(front) == lacking(stored)
     assert_books(lab, {})
 
 
@@ -121,7 +133,7 @@ def test_a_file_that_changed_before_the_resume_is_sent_anew_and_nothing_stays_pa
     lab: Lab, front: StubS3, change: str
 ) -> None:
     path = begin(lab)
-    stop_amid_parts(lab, front, signal.SIGKILL, engine="obstore")
+    kill_amid_parts(lab, front)
     if change == "content":
         with path.open("r+b") as file:
             file.write(b"other bytes")
@@ -132,44 +144,50 @@ def test_a_file_that_changed_before_the_resume_is_sent_anew_and_nothing_stays_pa
         path.unlink()
     transfer(lab, env=through(front))
     sent = [] if change == "vanished" else list(range(1, 1 + -(-path.stat().st_size // PART)))
-    assert sorted(parts_stored(front)) == sent, "old parts were used"
+    assert parts_stored(front) == sent, "old parts were used"
     assert_books(lab, {})
     assert parked(lab) == []
 
 
 def test_a_stored_part_with_other_bytes_never_becomes_a_part_of_the_object(lab: Lab, front: StubS3) -> None:
     begin(lab)
-    stored = stop_amid_parts(lab, front, signal.SIGKILL, engine="obstore")
+    damaged = 7
+    # The only part of that number: SeaweedFS keeps each one that it is sent, and lists several in any order.
+    held = Turnstile(
+        front, "UploadPart", fits=lambda request: of_the_file(request) and request.query["partNumber"] == str(damaged)
+    )
+    worker = lab.worker(**through(front))
+    wait_until(lambda: parts_stored(front) == lacking([damaged]), what="all other parts are stored")
+    held.wait()
+    held.kill(worker)
+    front.log.clear()
     (upload,) = parked(lab)
-    client = plain_client(lab.env)
-    damaged = min(stored)
     part = {"Bucket": lab.bucket, "Key": KEY, "UploadId": upload["UploadId"], "PartNumber": damaged}
-    client.upload_part(**part, Body=b"\0" * PART, ChecksumAlgorithm="CRC64NVME")
+    plain_client(lab.env).upload_part(**part, Body=b"\0" * PART, ChecksumAlgorithm="CRC64NVME")
     transfer(lab, env=through(front))
-    # SeaweedFS keeps both parts of that number and lists them in any order: the good one may be adopted.
-    lacking = set(range(1, PARTS + 1)) - stored
-    assert sorted(parts_stored(front)) in (sorted(lacking), sorted(lacking | {damaged}))
+    assert parts_stored(front) == [damaged]
+    assert front.log.counts()["CreateMultipartUpload"] == 0
     assert_books(lab, {})
 
 
 def test_without_the_right_to_list_parts_all_parts_are_sent_again(lab: Lab, front: StubS3) -> None:
     begin(lab)
-    stop_amid_parts(lab, front, signal.SIGKILL, engine="obstore")
+    kill_amid_parts(lab, front)
     front.denied.add("ListParts")
     transfer(lab, env=through(front))
     assert 403 in front.log.statuses("ListParts")
-    assert sorted(parts_stored(front)) == list(range(1, PARTS + 1))
+    assert parts_stored(front) == ALL_PARTS
     assert_books(lab, {})
 
 
 def test_an_upload_that_somebody_aborted_is_begun_anew(lab: Lab, front: StubS3) -> None:
     begin(lab)
-    stop_amid_parts(lab, front, signal.SIGKILL, engine="obstore")
+    kill_amid_parts(lab, front)
     (upload,) = parked(lab)
     plain_client(lab.env).abort_multipart_upload(Bucket=lab.bucket, Key=KEY, UploadId=upload["UploadId"])
     transfer(lab, env=through(front))
     assert front.log.counts()["CreateMultipartUpload"] == 1
-    assert sorted(parts_stored(front)) == list(range(1, PARTS + 1))
+    assert parts_stored(front) == ALL_PARTS
     assert_books(lab, {})
 
 
@@ -180,7 +198,7 @@ def test_a_completion_whose_answer_is_lost_or_lies_is_resolved(lab: Lab, front: 
     front.script.plan("CompleteMultipartUpload", act, key=KEY)
     transfer(lab, env=through(front))
     assert front.script.met == 1
-    assert sorted(parts_stored(front)) == list(range(1, PARTS + 1)), "parts were sent again"
+    assert parts_stored(front) == ALL_PARTS, "parts were sent again"
     assert_books(lab, {})
 
 
@@ -192,47 +210,44 @@ def test_killed_after_the_completion_the_object_that_stands_is_recognised(lab: L
     worker.kill()
     worker.wait()
     held.open()  # S3 does what it was asked for; nobody hears the answer
-    wait_until(lambda: not parked(lab), what="the upload is completed")
-    front.script.clear()
+    held.leave()
+    assert parked(lab) == []
     front.log.clear()
     transfer(lab, env=through(front))
     assert parts_stored(front) == [], "the object was there already"
     assert_books(lab, {})
 
 
+def write_inside(path: Path, text: bytes) -> None:
+    """Change the file without changing its size."""
+    with path.open("r+b") as file:
+        file.write(text)
+
+
 def test_a_file_that_changes_while_its_parts_go_out_arrives_as_the_new_one(lab: Lab, front: StubS3) -> None:
     path = begin(lab)
     held = Turnstile(front, "UploadPart", fits=of_the_file, free=1)
-    worker = lab.worker(**through(front))
-    held.wait()
-    with path.open("r+b") as file:
-        file.write(b"the first part is on its way already")
-    held.open()
-    output, _ = worker.communicate(timeout=60)
-    assert worker.returncode == 0, output
-    # What was in flight ends, and the rest of the old version is not sent for nothing.
-    assert len(parts_stored(front)) < 2 * PARTS
+    with worker_held(lab, held, env=through(front), requests=AT_ONCE):
+        write_inside(path, b"the first part is on its way already")
+    # Of the old version the one that had passed and those in flight, nothing that was begun after the change.
+    assert parts_by_upload(front) == [ALL_PARTS[: 1 + AT_ONCE], ALL_PARTS]
     assert_books(lab, {})
     assert manifest(lab)[NAME]["mtime_ns"] == path.stat().st_mtime_ns
 
 
 def test_a_file_that_never_stops_changing_fails_by_name_until_it_does(lab: Lab, front: StubS3) -> None:
     path = begin(lab)
-    done = 0
-
-    def grow(request: Request, serve: Any) -> Answer:
-        nonlocal done
-        if request.key == KEY and done < 1_000:
-            done += 1
-            with path.open("ab") as file:
-                file.write(b"more")
-        answer: Answer = serve()
-        return answer
-
-    front.script.plan("UploadPart", grow, times=1_000_000)
-    transfer(lab, expect=3, env=through(front))
-    # Neither of the two attempts sends the rest of the file for nothing.
-    assert len(parts_stored(front)) < 2 * PARTS
+    first = Turnstile(front, "UploadPart", fits=of_the_file)
+    with worker_held(lab, first, env=through(front), requests=AT_ONCE, expect=3):
+        write_inside(path, b"once")
+        front.script.clear()
+        second = Turnstile(front, "UploadPart", fits=of_the_file)
+        first.open()
+        second.wait(AT_ONCE)
+        write_inside(path, b"twice")
+        second.open()
+    # Two attempts, and of each what was in flight at the change: the rest is not sent for nothing.
+    assert parts_by_upload(front) == [ALL_PARTS[:AT_ONCE]] * 2
     assert "changed while it was read" in error_line(lab)
     assert NAME in error_line(lab)
     assert_books(lab, {NAME: Fate(FAILED, "changed while it was read")})
@@ -297,8 +312,10 @@ def peak_memory(pid: int) -> int:
 
 def multipart_etag(path: Path, part_size: int) -> str:
     """What S3 calls an object of these bytes in parts of this size."""
+    hole = bytes(part_size)
+    digest_of_hole = hashlib.md5(hole).digest()  # most parts of a sparse file
     digests = []
     with path.open("rb") as file:
         while data := file.read(part_size):
-            digests.append(hashlib.md5(data).digest())
+            digests.append(digest_of_hole if data == hole else hashlib.md5(data).digest())
     return f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(digests)}"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.lab import Lab, plate_folder, plate_key, write_plate
-from e2e.oracle import assert_arrived, plain_client
+from e2e.lab import Lab, plate_folder, write_plate
+from e2e.oracle import assert_plates_arrived
 
 BATCHES = {"J1": 52, "J2": 56, "J3": 56, "J4": 52}
 
@@ -83,8 +83,7 @@ def test_transfer_begins_with_the_lines_of_the_notes(lab: Lab) -> None:
     ]
     found = lines.index("💡 Found 'todo' job: source_8__J1__A1170383.txt")
     assert lines[found + 1] == f"💡 Uploading files from '{source}' to S3..."
-    prefix = plate_key(batch="J1", plate="A1170383")
-    assert_arrived(plain_client(lab.env), source, bucket=lab.bucket, prefix=prefix)
+    assert_plates_arrived(lab, "A1170383")
 
 
 @pytest.mark.parametrize("verbosity", [0, 1, 2, 3])
@@ -94,12 +93,7 @@ def test_verbosity_changes_what_is_said_and_nothing_else(lab: Lab, verbosity: in
     output = lab.run("04_transfer_plates.py", "-i", lab.joblist, "-v", verbosity)
     assert lab.statuses() == {"source_8__J1__A1": "success"}
     assert (output == "") == (verbosity == 0)
-    assert_arrived(
-        plain_client(lab.env),
-        plate_folder(lab.results, batch="J1", plate="A1"),
-        bucket=lab.bucket,
-        prefix=plate_key(batch="J1", plate="A1"),
-    )
+    assert_plates_arrived(lab, "A1")
 
 
 def job_text(folder: Path) -> str:

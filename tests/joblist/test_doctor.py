@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import threading
 from pathlib import Path
 
@@ -10,8 +8,9 @@ import pytest
 
 from bulkhaul.errors import UsageError
 from bulkhaul.joblist.doctor.findings import Finding, Findings, Level
-from bulkhaul.joblist.doctor.mounts import mount_of, parse_mounts
 from bulkhaul.joblist.doctor.trials import examine_folder
+from bulkhaul.joblist.mounts import mount_of, parse_mounts
+from servers.disk import small_file_system
 
 MOUNTS = parse_mounts(
     "/dev/sda1 / ext4 rw,relatime 0 0\n"
@@ -62,17 +61,8 @@ def test_locks_that_do_not_exclude_leave_the_ledger_alone() -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a read-only file system needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(disk)], capture_output=True)
-    if made.returncode != 0:
-        pytest.skip(made.stderr.decode())
-    try:
+    with small_file_system(tmp_path / "disk", options="ro") as disk:
         findings = examine_folder(disk)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
     assert findings.fatal
     assert "Read-only file system" in findings.findings[1].text
 

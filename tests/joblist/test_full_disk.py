@@ -1,11 +1,8 @@
-"""A joblist on a file system that fills up: a small tmpfs, so this needs root."""
+"""A joblist on a file system that fills up."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,29 +12,13 @@ from bulkhaul.joblist.job import Status
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.liveness import this_owner
 from joblist.standing_inputs import SHORT, go_on, line_1, make_job
+from servers.disk import fill_blocks, make_room, small_file_system
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(disk)], capture_output=True)
-    if made.returncode != 0:
-        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.decode().strip()}")
-    try:
+    with small_file_system(tmp_path / "disk", options="size=512k") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
-def _fill(disk: Path) -> Path:
-    ballast = disk / "ballast"
-    with suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    return ballast
 
 
 def test_a_full_disk_leaves_every_old_file_whole_and_costs_no_lease(small_disk: Path) -> None:
@@ -49,7 +30,7 @@ def test_a_full_disk_leaves_every_old_file_whole_and_costs_no_lease(small_disk: 
         assert claim is not None
         path = joblist.path(claim.name)
         before = path.read_bytes()
-        ballast = _fill(small_disk)
+        fill_blocks(small_disk)
 
         for call in (lambda: claim.log("x"), lambda: claim.end(Status.SUCCESS, "x", facts={})):
             with pytest.raises(StorageError, match="No space left on device") as caught:
@@ -64,7 +45,7 @@ def test_a_full_disk_leaves_every_old_file_whole_and_costs_no_lease(small_disk: 
         session._heartbeat.renew()  # beats overwrite one block in place
         claim.check()
 
-        ballast.unlink()
+        make_room(small_disk)
         claim.end(Status.SUCCESS, "all", facts={})
         assert line_1(joblist, claim.name) == "success"
 
@@ -73,11 +54,11 @@ def test_a_claim_on_a_full_disk_takes_nothing(small_disk: Path) -> None:
     joblist = Joblist(small_disk, **SHORT)
     make_job(joblist)
     with joblist.session(this_owner()) as session:
-        ballast = _fill(small_disk)
+        fill_blocks(small_disk)
         with pytest.raises(StorageError):
             session.claim_next(go_on)
         assert line_1(joblist) == "todo"
-        ballast.unlink()
+        make_room(small_disk)
         assert session.claim_next(go_on) is not None
 
 
@@ -86,5 +67,5 @@ def test_a_summary_of_a_full_disk_still_counts(small_disk: Path) -> None:
     make_job(joblist)
     with joblist.session(this_owner()):
         pass
-    _fill(small_disk)
+    fill_blocks(small_disk)
     assert [view.status for view in joblist.scan()] == [Status.TODO]

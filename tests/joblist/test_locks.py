@@ -66,8 +66,8 @@ with Joblist(Path({str(tmp_path)!r})).session(this_owner()) as session:
     ("call", "number", "mode", "fatal"),
     [
         ("flock", "ENOSYS", "ledger alone", []),
-        ("link", "EPERM", "none: this file system cannot hold the ledger", ["link"]),
-        ("link", "ENOSYS", "none: this file system cannot hold the ledger", ["link"]),
+        ("link", "EPERM", "none: no joblist can live here, see above", ["link"]),
+        ("link", "ENOSYS", "none: no joblist can live here, see above", ["link"]),
     ],
 )
 def test_the_doctor_tells_what_a_file_system_lacks(

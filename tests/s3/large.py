@@ -1,6 +1,7 @@
 """Large uploads for the tests: a journal in a file, a file to send, and a child process that can be killed at it.
 
-Run as `python -m s3.large URL BUCKET KEY FILE JOURNAL` it sends FILE and prints a line for each part that is there.
+Run as `python -m s3.large URL BUCKET FILE JOURNAL [ACCESS_KEY SECRET_KEY]` it sends FILE and prints a line for each
+part that is there. SIGTERM stops it as it stops a worker.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bulkhaul.errors import Stopped
 from bulkhaul.s3.engine import Repeat
 from bulkhaul.s3.multipart import LargeResult, UploadJournal, upload_large
 from bulkhaul.s3.retry import RetryPolicy, open_gate, repeat
+from bulkhaul.stopping import StopRequest
 from s3.reach import client_for, fixed_source
 from servers.seaweed import ADMIN
 
@@ -83,11 +86,32 @@ def send(client: Any, bucket: str, path: Path, journal: UploadJournal, **changed
     return upload_large(client, bucket, "lab/large", path, **arguments | changed)
 
 
-def main(url: str, bucket: str, file: str, journal: str) -> None:
-    client = client_for(url, ADMIN.access_key, ADMIN.secret_key)
-    again = fast_repeat(fixed_source(ADMIN.access_key, ADMIN.secret_key))
+def main(
+    url: str,
+    bucket: str,
+    file: str,
+    journal: str,
+    access_key: str = ADMIN.access_key,
+    secret_key: str = ADMIN.secret_key,
+) -> None:
+    client = client_for(url, access_key, secret_key)
     report: Callable[[int], None] = lambda count: print(os.getpid(), count, flush=True)  # noqa: E731
-    send(client, bucket, Path(file), FileJournal(Path(journal)), repeat=again, on_bytes=report, threads=1)
+    stop = StopRequest()
+    again = fast_repeat(fixed_source(access_key, secret_key), stop.check)
+    with stop.listening():
+        try:
+            send(
+                client,
+                bucket,
+                Path(file),
+                FileJournal(Path(journal)),
+                repeat=again,
+                gate=stop.check,
+                on_bytes=report,
+                threads=1,
+            )
+        except Stopped as error:
+            sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import obstore
 import pytest
 from obstore.store import S3Store
 
-from bulkhaul.errors import CredentialsError, Transient
+from bulkhaul.errors import CredentialsError, ObjectRefused, Transient
 from bulkhaul.s3.client import S3Options, make_client, s3_errors
 from bulkhaul.s3.credentials import (
     CredentialPool,
@@ -25,6 +26,7 @@ from bulkhaul.s3.credentials import (
 )
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.retry import repeat
+from servers.stub.message import Answer
 from servers.stub_s3 import StubS3
 
 TARGET = S3Location("bucket", "prefix")
@@ -342,6 +344,47 @@ def test_a_token_that_s3_ends_early_is_renewed_and_the_request_repeated(stub: St
 
     assert stub.log.statuses("PutObject") == [200, 400, 200]
     assert stub.tokens.issued == 2
+
+
+def test_heads_bare_400_is_repeated_with_a_renewed_token(stub: StubS3) -> None:
+    source = stub_source(stub, 3600.0)
+    client = make_client("s3", S3Options(endpoint_url=stub.url), source=source)
+    client.put_object(Bucket="bucket", Key="key", Body=b"x")
+    stub.tokens.end_all()
+
+    def head() -> Any:
+        with s3_errors("s3://bucket/key"):
+            return client.head_object(Bucket="bucket", Key="key")
+
+    assert repeat(head, source=source)["ContentLength"] == 1
+    assert stub.log.statuses("HeadObject") == [400, 200]
+    assert stub.tokens.issued == 2
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [
+        ("get_object", {"Key": "key"}),
+        ("list_objects_v2", {}),
+        ("create_multipart_upload", {"Key": "key"}),
+        ("delete_object", {"Key": "key"}),
+    ],
+)
+def test_another_requests_bare_400_is_a_refusal_and_costs_no_token(
+    stub: StubS3, operation: str, arguments: dict[str, str]
+) -> None:
+    source = stub_source(stub, 3600.0)
+    client = make_client("s3", S3Options(endpoint_url=stub.url), source=source)
+    stub.script.plan("*", lambda _request, _serve: Answer(400), times=9)
+
+    def request() -> object:
+        with s3_errors("s3://bucket/key"):
+            return getattr(client, operation)(Bucket="bucket", **arguments)
+
+    with pytest.raises(ObjectRefused):
+        repeat(request, source=source)
+    assert len(stub.log.entries) == 1
+    assert stub.tokens.issued == 1
 
 
 def test_the_sources_own_error_comes_out_of_a_boto3_request(stub: StubS3) -> None:

@@ -224,6 +224,7 @@ def test_variables_that_only_one_library_reads_change_nothing(
         (script.refuse(501, "NotImplemented"), errors.BucketUnusable),
         (script.reset(), errors.Transient),
         (lambda _request, _serve: Answer(503), errors.Transient),
+        (lambda _request, _serve: Answer(400), errors.ObjectRefused),  # only HEAD's may mean an ended token
         (lambda _request, _serve: Answer(403), errors.AccessDenied),
         (lambda _request, _serve: Answer(429), errors.Throttled),
         (lambda _request, _serve: Answer(200), errors.BucketUnusable),

@@ -572,6 +572,25 @@ def test_a_file_that_is_not_the_planned_one_is_not_begun(
     assert stub.log.entries == []
 
 
+@pytest.mark.slow
+def test_a_stopped_process_ends_within_its_grace_though_its_part_hangs(
+    stub: StubS3, file: Path, tmp_path: Path
+) -> None:
+    keys, noted = stub.tokens.issue(None), tmp_path / "journal.json"
+    stub.script.plan("UploadPart", stub.script.hang(100), times=100)
+    command = [sys.executable, "-m", "s3.large", stub.url, "bucket", str(file), str(noted)]
+    with subprocess.Popen([*command, keys.access_key, keys.secret_key], cwd=Path(__file__).parents[1]) as child:
+        try:
+            deadline = time.monotonic() + 30
+            while not stub.script.met and time.monotonic() < deadline:
+                time.sleep(0.02)
+            child.terminate()
+            assert child.wait(25) == errors.Stopped.exit_code, "the grace is 8 s, the read timeout 60 s"
+        finally:
+            child.kill()
+    assert list(FileJournal(noted).noted()) == [KEY]
+
+
 def test_a_fault_that_no_repetition_cures_ends_the_upload_and_parks_it(
     stub: StubS3, stub_client: Any, file: Path, journal: FileJournal
 ) -> None:

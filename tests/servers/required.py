@@ -7,9 +7,16 @@ from typing import NoReturn
 
 import pytest
 
+# The tests' own cluster mounts too: where it must run, a file system can be mounted.
+_COMES_WITH = {"mount": "slurm"}
+
 
 def missing(part: str, reason: str) -> NoReturn:
-    """End the test: `part` (`s3`, `slurm`) is not here. `BULKHAUL_REQUIRE=s3,slurm` turns the skip into a failure."""
-    if part in os.environ.get("BULKHAUL_REQUIRE", "").split(","):
+    """End the test: `part` (`s3`, `slurm`, `mount`) is not here.
+
+    `BULKHAUL_REQUIRE=s3,slurm` turns the skip into a failure, and that of `mount` with `slurm`.
+    """
+    required = os.environ.get("BULKHAUL_REQUIRE", "").split(",")
+    if part in required or _COMES_WITH.get(part) in required:
         pytest.fail(f"{part} is required and missing: {reason}", pytrace=False)
     pytest.skip(f"{part} is missing: {reason}")

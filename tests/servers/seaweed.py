@@ -64,7 +64,7 @@ class Seaweed:
     def __init__(self, folder: Path, *, identities: Sequence[Keys] = IDENTITIES, patience: float = 60.0) -> None:
         self.folder = folder
         self.url = ""
-        self.started_in = 0.0
+        self._ports: Sequence[int] = ()
         self._identities = identities
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,22 +88,26 @@ class Seaweed:
         # Each bucket has volumes of its own; at the usual seven at a time a few dozen buckets use up all that may be.
         (self.folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         for last in (False, False, True):
-            ports = free_ports(8)
-            self.url = f"http://127.0.0.1:{ports[7]}"
-            self._process = children.start(_command(data, config, ports), log=self.folder / "log", cwd=self.folder)
+            self._ports = free_ports(8)
+            self.url = f"http://127.0.0.1:{self._ports[7]}"
+            command = _command(data, config, self._ports)
+            self._process = children.start(command, log=self.folder / "log", cwd=self.folder)
             if self._ready(begun + self._patience):
                 break
             self.stop()
             if last:
                 raise RuntimeError(f"SeaweedFS did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
         self.client().create_bucket(Bucket=WRITER_BUCKET)
-        self.started_in = time.monotonic() - begun
 
     def stop(self) -> None:
         """End the server."""
         if self._process is not None:
             children.stop(self._process)
             self._process = None
+        # It leaves these behind, in a folder that no option moves.
+        for port in self._ports:
+            for role in ("master", "volume", "filer", "s3"):
+                Path(f"/tmp/seaweedfs-{role}-grpc-{port}.sock").unlink(missing_ok=True)
 
     @property
     def pid(self) -> int:

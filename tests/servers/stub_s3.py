@@ -64,6 +64,11 @@ class StubS3:
         self._server.server_close()
         self._thread.join()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a client is connected; all that was asked by those that have gone is done and in the log."""
+        return bool(self._server.open_connections)
+
     def environment(self, token: IssuedToken) -> dict[str, str]:
         """AWS's own variables for a process that uses `token` at this stub, Access Grants included."""
         return {
@@ -117,7 +122,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, answer: Callable[[Request], Answer]) -> None:
         self.answer = answer
-        self._open: set[socket.socket] = set()
+        self.open_connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def speak_tls(self, certificate: Path, key: Path) -> None:
@@ -127,13 +132,13 @@ class _Server(ThreadingHTTPServer):
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def track(self, connection: socket.socket) -> None:
-        self._open.add(connection)
+        self.open_connections.add(connection)
 
     def forget(self, connection: socket.socket) -> None:
-        self._open.discard(connection)
+        self.open_connections.discard(connection)
 
     def drop_connections(self) -> None:
-        for connection in list(self._open):
+        for connection in list(self.open_connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 

@@ -167,6 +167,30 @@ def test_names_without_secrets_are_exported_and_the_rest_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BULKHAUL_CREDENTIAL_COMMAND", "get-keys --token=hidden"),
+        ("BULKHAUL_ENDPOINT_URL", "https://me:hidden@s3.lab.org"),
+        ("AWS_ENDPOINT_URL_S3", "http://me:hidden@127.0.0.1:9000"),
+        ("https_proxy", "me:hidden@proxy:3128"),
+        ("HTTP_PROXY", "http://hidden@proxy:3128"),
+    ],
+)
+def test_what_may_hold_a_token_or_a_password_stays_here_and_is_named(
+    joblist: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # no SLURM
+    monkeypatch.setenv("BULKHAUL_CREDENTIALS", "command")
+    monkeypatch.setenv(name, value)
+    done = submit_array(ArraySpec(joblist), todo=2, checkout=checkout, dry_run=True)
+    (exports,) = [word.removeprefix("--export=") for word in done.command if word.startswith("--export=")]
+    assert "BULKHAUL_CREDENTIALS" in exports.split(",")
+    assert name not in exports.split(",")
+    assert done.notes[-1].startswith(f"{name}: stays in this shell")
+    assert "hidden" not in done.command_line + "".join(done.notes)
+
+
 @given(st.dictionaries(st.sampled_from([*SECRETS, "PATH", "AWS_REGION"]) | st.text(max_size=30), st.text(max_size=30)))
 def test_no_secret_is_ever_exported(environ: dict[str, str]) -> None:
     exported = exported_names(environ)

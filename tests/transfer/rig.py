@@ -16,6 +16,8 @@ from bulkhaul.s3.location import S3Location
 from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset
 
 BUCKET = "memory"
+NOTICED = 3.0
+"""Seconds within which a stop must be noticed: the gate is asked twice a second, and the machine may be busy."""
 
 
 def md5(body: bytes) -> str:

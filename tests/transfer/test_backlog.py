@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -8,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhaul.errors import Stopped
+from bulkhaul.errors import Stopped, StorageError
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.sources.tree import LocalFile
 from bulkhaul.transfer.backlog import Backlog
@@ -16,6 +19,7 @@ from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.manifest import Outcome, Record
 from bulkhaul.transfer.plan import Compare, Upload
 from bulkhaul.transfer.spool import decode_task, encode_task
+from transfer.rig import NOTICED
 
 FILE = st.builds(LocalFile, st.text(min_size=1), st.integers(0), st.integers(), st.integers(), st.integers(0))
 RECORD = st.none() | st.builds(Record, st.text(min_size=1), st.just(Outcome.SENT), st.text())
@@ -80,3 +84,54 @@ def test_a_plan_that_nobody_follows_ends_without_a_noise(tmp_path: Path) -> None
     with pytest.raises(Abandoned):
         backlog.put(upload(2))
     backlog.end(Abandoned("plan", "stopped", "see the first error"))
+
+
+class SparingFile(io.FileIO):
+    """A file that takes at most seven bytes at once, as on a disk that is nearly full."""
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        return super().write(data[:7])
+
+
+def test_a_file_that_takes_less_than_it_is_given_loses_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sparing_file(**_options: object) -> SparingFile:
+        return SparingFile(os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT), "r+b")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", sparing_file)
+    backlog = Backlog(tmp_path, gate=lambda: None)
+    for number in range(600):
+        backlog.put(upload(number))
+    backlog.end()
+    assert list(backlog.tasks()) == [upload(number) for number in range(600)]
+    backlog.close()
+
+
+def test_a_file_that_gives_back_less_than_was_written_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backlog = Backlog(tmp_path, gate=lambda: None)
+    for number in range(600):
+        backlog.put(upload(number))
+    backlog.end()
+    read, line = os.pread, len(encode_task(upload(0))) + 1
+    monkeypatch.setattr(os, "pread", lambda fd, length, start: read(fd, length, start)[:-line])
+    with pytest.raises(StorageError, match="lost what was written") as caught:
+        list(backlog.tasks())
+    assert caught.value.thing == str(tmp_path)
+    backlog.close()
+
+
+def test_a_stop_is_noticed_while_the_plan_hangs(tmp_path: Path) -> None:
+    begun = time.monotonic()
+
+    def gate() -> None:
+        raise Stopped("worker", "time limit", "again")
+
+    backlog = Backlog(tmp_path, gate=gate)
+    backlog.put(upload(1))
+    tasks = backlog.tasks()
+    assert next(tasks) == upload(1)
+    with pytest.raises(Stopped, match="time limit"):
+        next(tasks)
+    assert time.monotonic() - begun < NOTICED
+    backlog.close()

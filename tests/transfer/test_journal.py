@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import threading
 from dataclasses import replace
@@ -85,6 +86,16 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     journal.close()
+
+
+def test_a_file_that_takes_less_than_it_is_given_loses_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))  # as on a disk that is nearly full
+        path = written(tmp_path / "p", *(replace(A, name=f"{number:03}") for number in range(300)))
+    assert [record.name for record in read_partial(path)] == [f"{number:03}" for number in range(300)]
 
 
 def test_uploads_are_found_by_later_generations_for_the_same_version_only(tmp_path: Path) -> None:

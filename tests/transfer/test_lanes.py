@@ -8,6 +8,7 @@ import pytest
 
 from bulkhaul.errors import Stopped
 from bulkhaul.transfer.lanes import Abandoned, Halt, Lane
+from transfer.rig import NOTICED
 
 
 def lane(work: Callable[[int], None], *, limit: int = 4, queue: int = 8, budget: int | None = None) -> Lane[int]:
@@ -146,3 +147,29 @@ def test_a_thread_that_hangs_does_not_keep_the_end_waiting() -> None:
     made.close(grace=0.2)
     assert time.monotonic() - begun < 2
     release.set()
+
+
+@pytest.mark.parametrize("waiting", ["put", "drain"])
+def test_a_stop_is_noticed_while_all_work_hangs(waiting: str) -> None:
+    hang, stopped = threading.Semaphore(0), threading.Event()
+    release = threading.Event()
+
+    def work(_item: int) -> None:
+        hang.release()
+        release.wait(30)
+
+    def gate() -> None:
+        if stopped.is_set():
+            raise Stopped("worker", "time limit", "again")
+
+    made = Lane(work, halt=Halt(), limit=lambda: 2, queue=2, gate=gate)
+    for number in range(4):
+        made.put(number)
+    assert all(hang.acquire(timeout=10) for _ in range(2)), "two at work, two queued"
+    stopped.set()
+    begun = time.monotonic()
+    with pytest.raises(Stopped, match="time limit"):
+        made.put(5) if waiting == "put" else made.drain()
+    assert time.monotonic() - begun < NOTICED
+    release.set()
+    made.close()
