@@ -42,13 +42,18 @@ class Block:
 
     commands: str
     output: str | None
+    heads: tuple[str, ...] = ()  # how the lines of a `console` block begin: what follows is the reader's own machine
+
+
+def heads_of(text: str) -> tuple[str, ...]:
+    return tuple(line.partition(":")[0] for line in text.splitlines())
 
 
 def blocks(text: str) -> list[Block]:
     found = FENCE.findall(text)
     following = [*found[1:], ("", "")]
     return [
-        Block(body, after if kind_after == "text" else None)
+        Block(body, after if kind_after == "text" else None, heads_of(after) if kind_after == "console" else ())
         for (kind, body), (kind_after, after) in zip(found, following, strict=True)
         if kind == "bash"
     ]
@@ -155,6 +160,21 @@ def test_readmes_commands_run_and_say_what_it_shows(reader: tuple[Path, dict[str
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
         ran += 1
+        assert set(block.heads) <= set(heads_of(done.stdout)), commands
         if block.output is not None:
             assert shape(done.stdout, places) == shape(block.output, {}), commands
     assert ran >= 8
+
+
+@pytest.mark.slow
+def test_pip_installs_the_package_by_itself(tmp_path: Path) -> None:
+    """README offers `pip install .` into an environment of one's own."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--target", tmp_path, ROOT], check=True, capture_output=True, timeout=110)
+    code = "import bulkhaul, bulkhaul.cli.app as app; print(bulkhaul.__file__); app.main()"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    said = subprocess.run(
+        [sys.executable, "-c", code, "--help"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.startswith(f"{tmp_path}/bulkhaul/__init__.py\n")
+    assert "Usage: bulkhaul [OPTIONS] COMMAND" in said

@@ -11,6 +11,8 @@ from bulkhaul.joblist.job import JobView
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.slurm.environment import TaskId, current_share
 
+_WHOLE = "\t"  # ends a name, which holds none: a kill may cut one to what is another job's name
+
 
 class AuditShare:
     """The part of one process; in a SLURM task it outlives a requeue, in a file of names beside the ledger."""
@@ -42,7 +44,7 @@ class AuditShare:
             with storage_errors(self._memory):
                 self._memory.parent.mkdir(parents=True, exist_ok=True)
                 with self._memory.open("a", encoding="utf-8") as file:
-                    file.write(f"{name}\n")
+                    file.write(f"\n{name}{_WHOLE}")
 
     def close(self) -> None:
         """The audit has come to its end: the next one begins anew."""
@@ -54,5 +56,4 @@ class AuditShare:
 def _names_in(memory: Path) -> frozenset[str]:
     with storage_errors(memory):
         text = memory.read_text(encoding="utf-8") if memory.is_file() else ""
-    # A kill may have cut the last line to what is another job's name.
-    return frozenset(text.split("\n")[:-1])
+    return frozenset(line.removesuffix(_WHOLE) for line in text.split("\n") if line.endswith(_WHOLE))

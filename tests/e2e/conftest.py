@@ -7,24 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from e2e.lab import Lab, make_lab
+from e2e.lab import ENGINES, Lab, make_lab
 from e2e.poor_lab import PoorLab, poor_lab_on
 from servers.seaweed import ADMIN, Seaweed
 from servers.stub_s3 import Front, StubS3
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test of a lab once with each engine, but for those marked `one_engine`, with the reason."""
+    chosen = any("engine" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
+    if "engine" in metafunc.fixturenames and not chosen:
+        one = metafunc.definition.get_closest_marker("one_engine")
+        metafunc.parametrize("engine", ENGINES[:1] if one else ENGINES)
+
+
 @pytest.fixture
-def lab(tmp_path: Path, bucket: str, s3_env: Mapping[str, str]) -> Iterator[Lab]:
-    """A lab with its own folder and bucket on the tests' S3 server."""
-    lab = make_lab(tmp_path, bucket=bucket, env=s3_env)
+def lab(tmp_path: Path, bucket: str, s3_env: Mapping[str, str], engine: str) -> Iterator[Lab]:
+    """A lab with its own folder and bucket on the tests' S3 server, whose scripts use `engine`."""
+    lab = make_lab(tmp_path, bucket=bucket, env={**s3_env, "BULKHAUL_ENGINE": engine})
     yield lab
     lab.close()
 
 
 @pytest.fixture
-def poor_lab(bucket: str, s3_env: Mapping[str, str]) -> Iterator[PoorLab]:
+def poor_lab(bucket: str, s3_env: Mapping[str, str], engine: str) -> Iterator[PoorLab]:
     """The same for a user without rights: root reads and writes everything."""
-    with poor_lab_on(bucket, s3_env) as lab:
+    with poor_lab_on(bucket, {**s3_env, "BULKHAUL_ENGINE": engine}) as lab:
         yield lab
 
 

@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 CHECKOUT = Path(__file__).parents[2]
 SCRIPTS = CHECKOUT / "scripts"
 PREFIX = "gallery"
-ENGINES = pytest.mark.parametrize("engine", ["obstore", "s3transfer"])
+ENGINES = ["obstore", "s3transfer"]
 
 # Short times, so that a take-over is seen within seconds.
 SHORT_LEASE = {"BULKHAUL_LEASE_TTL": "3", "BULKHAUL_HEARTBEAT": "0.5"}

@@ -24,7 +24,7 @@ from e2e.lab import Lab, job_name, plate_folder
 from e2e.oracle import assert_plates_arrived, plain_client, remote_keys
 from e2e.poor_lab import PoorLab
 
-pytestmark = pytest.mark.s3
+pytestmark = [pytest.mark.s3, pytest.mark.one_engine("what is wrong is found before anything is sent")]
 
 # ------------------------------------------------------------------------------------------------- results folders
 
@@ -221,7 +221,7 @@ def test_a_joblist_of_damaged_files_alone_ends_with_65(lab: Lab) -> None:
 SETTINGS = {
     "unknown setting": ("lease_tll = 5\n", {}, (), ("lease_tll", "bulkhaul.toml", "`lease_ttl`")),
     "no TOML": ("target = s3://bucket\n", {}, (), ("bulkhaul.toml", "not valid TOML", "correct that line")),
-    "bad value": ('engine = "fast"\n', {}, (), ("engine", "bulkhaul.toml", "'obstore'")),
+    "bad value": ('sync_level = "fast"\n', {}, (), ("sync_level", "bulkhaul.toml", "'checksum'")),
     "bad variable": ("", {"BULKHAUL_MAX_CONCURRENCY": "many"}, (), ("max_concurrency", "env BULKHAUL_MAX_CONCURRENCY")),
     "no such file": (
         "",

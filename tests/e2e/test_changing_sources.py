@@ -22,7 +22,7 @@ from e2e.accounts import (
     retry,
     transfer,
 )
-from e2e.lab import ENGINES, Lab, wait_until
+from e2e.lab import Lab, wait_until
 from e2e.odd_entries import ODD, assert_clear, begin, put
 from e2e.oracle import plain_client, remote_keys
 from e2e.turnstile import Turnstile, front_env, worker_held
@@ -61,7 +61,6 @@ def change_late_files(folder: Path) -> None:
     shutil.rmtree(folder / f"{LATE} folder")
 
 
-@ENGINES
 def test_files_that_change_after_the_plan_arrive_as_they_are_or_fail_by_name(
     lab: Lab, front: StubS3, engine: str
 ) -> None:
@@ -122,7 +121,6 @@ def test_a_file_that_changes_after_it_was_sent_is_sent_again_by_the_next_run(lab
     assert_books(lab, {})
 
 
-@ENGINES
 def test_a_file_that_is_written_to_all_the_time_is_never_mixed(lab: Lab, engine: str) -> None:
     folder = begin(lab)
     for number in range(300):

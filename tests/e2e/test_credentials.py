@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from e2e.lab import ENGINES, PREFIX, Lab, plate_key
+from e2e.lab import PREFIX, Lab, plate_key
 from e2e.oracle import assert_plates_arrived
 from e2e.turnstile import amid_files, granted_env, worker_held
 from servers.stub_s3 import StubS3
@@ -21,7 +21,6 @@ def gallery(lab: Lab, front: StubS3) -> StubS3:
     return front
 
 
-@ENGINES
 @pytest.mark.slow
 def test_tokens_of_three_seconds_last_through_a_multipart_upload(lab: Lab, gallery: StubS3, engine: str) -> None:
     # Three rounds of four parts at 2.5 seconds: whatever token a round begins with, the next needs another.
@@ -37,7 +36,6 @@ def test_tokens_of_three_seconds_last_through_a_multipart_upload(lab: Lab, galle
     assert_plates_arrived(lab, *plates)
 
 
-@ENGINES
 def test_a_token_that_s3_ends_early_is_replaced_without_a_failed_file(lab: Lab, gallery: StubS3, engine: str) -> None:
     plates = lab.fill(plates=1, chunks=300)
     with worker_held(lab, amid_files(gallery), "--engine", engine, env=granted_env(gallery)):

@@ -21,7 +21,7 @@ from servers.stub.message import Request
 from servers.stub.script import error_in_200, lose_answer
 from servers.stub_s3 import StubS3
 
-pytestmark = pytest.mark.s3
+pytestmark = [pytest.mark.s3, pytest.mark.one_engine("parts go through boto3 whatever the engine")]
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -96,7 +96,7 @@ def lacking(stored: list[int]) -> list[int]:
     return sorted(set(ALL_PARTS) - set(stored))
 
 
-@ENGINES
+@pytest.mark.parametrize("engine", ENGINES)
 def test_after_kill_9_another_worker_sends_only_the_parts_that_s3_lacks(lab: Lab, front: StubS3, engine: str) -> None:
     begin(lab)
     stored = kill_amid_parts(lab, front, engine=engine)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from e2e.accounts import FAILED, JOB, PREFIX, Fate, assert_books, error_line, manifest, retry, transfer
-from e2e.lab import ENGINES, Lab
+from e2e.lab import Lab
 from e2e.odd_entries import ODD, assert_clear, begin, put
 from e2e.turnstile import front_env, is_probe
 from servers.stub_s3 import StubS3
@@ -59,7 +59,6 @@ REFUSED = {
 }
 
 
-@ENGINES
 def test_odd_names_arrive_or_are_refused_in_the_plan_and_arrive_renamed(lab: Lab, front: StubS3, engine: str) -> None:
     folder = begin(lab)
     for name in WELCOME:
@@ -92,7 +91,6 @@ def _reasons() -> Mapping[str, str]:
     }
 
 
-@ENGINES
 def test_a_key_of_1024_bytes_arrives_and_one_of_1025_is_refused(lab: Lab, engine: str) -> None:
     folder = begin(lab)
     base = f"{PREFIX}/{ODD}/"

@@ -23,7 +23,7 @@ from e2e.accounts import (
     transfer,
     tree_entries,
 )
-from e2e.lab import ENGINES, Lab, write_plate
+from e2e.lab import Lab, write_plate
 from e2e.odd_entries import ODD, assert_clear, begin, put
 from e2e.oracle import plain_client, remote_keys
 from e2e.poor_lab import PoorLab
@@ -31,7 +31,6 @@ from e2e.poor_lab import PoorLab
 pytestmark = pytest.mark.s3
 
 
-@ENGINES
 def test_links_and_special_files_are_skipped_by_name_and_the_rest_arrives(lab: Lab, engine: str) -> None:
     folder = begin(lab)
     put(folder, "real")
@@ -84,7 +83,6 @@ def test_an_empty_dataset_is_an_error_until_it_is_filled(lab: Lab) -> None:
     assert_books(lab, {})
 
 
-@ENGINES
 def test_unreadable_files_and_folders_fail_by_name_and_arrive_after_a_chmod(poor_lab: PoorLab, engine: str) -> None:
     folder = begin(poor_lab)
     secret = put(folder, "secret")

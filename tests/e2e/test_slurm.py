@@ -31,7 +31,7 @@ def configure(lab: Lab, front: StubS3, *, concurrency: int = 1) -> dict[str, str
     config = lab.folder / "site.toml"
     config.write_text(
         f'joblist = "{lab.joblist}"\nlease_ttl = 3\nheartbeat = 0.5\nmax_concurrency = {concurrency}\n'
-        f'endpoint_url = "{front.url}"\nregion = "us-east-1"\n'
+        f'endpoint_url = "{front.url}"\nregion = "us-east-1"\nengine = "{lab.env["BULKHAUL_ENGINE"]}"\n'
     )
     return {
         "BULKHAUL_CONFIG": str(config),
@@ -139,6 +139,9 @@ def test_a_task_that_slurm_starts_twice_at_once_ends_well_both_times(
         SLURM_CLUSTER_NAME="testcluster", SLURM_ARRAY_TASK_COUNT="1", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="",
         SLURM_CONF=slurm_cluster.environment["SLURM_CONF"], **env,
     )  # fmt: skip
+    beats = lab.joblist / ".bulkhaul" / "heartbeat"
+    wait_until(lambda: len(list(beats.iterdir())) == 2, what="both are at work at once")
+    assert "ongoing" in lab.statuses().values()
     front.script.clear()
     output, _ = twin.communicate(timeout=60)
     assert twin.returncode == 0, output
@@ -148,6 +151,7 @@ def test_a_task_that_slurm_starts_twice_at_once_ends_well_both_times(
     assert claims == 2, "one claim and one end: the twin claimed nothing\n" + logs(lab)
 
 
+@pytest.mark.one_engine("nothing is sent")
 def test_the_array_says_in_one_line_what_is_missing(lab: Lab, slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
     env = {"BULKHAUL_PYTHON": "/nonexistent/python"}
     job = submit(slurm_cluster, lab, env, "--array=0")

@@ -86,6 +86,26 @@ def test_transfer_begins_with_the_lines_of_the_notes(lab: Lab) -> None:
     assert_plates_arrived(lab, "A1170383")
 
 
+def test_transfer_of_the_notes_joblist_begins_with_their_lines(notes: Lab) -> None:
+    options = ["--input_path", notes.folder / "lustre" / "results", "--output_path", "./source08"]
+    notes.run("01_extract_joblist_from_results_folder.py", *options, "--target", notes.target)
+    worker = notes.start("04_transfer_plates.py", "--input_path", "./source08", "--verbosity", "1")
+    assert worker.stdout is not None
+    said = [worker.stdout.readline().rstrip("\n") for _ in range(7)]
+    joblist = f"{notes.folder}/source08"
+    assert said[:5] == [
+        f"💡 Valid input path: {joblist}",
+        "💡 Dry run: disabled",
+        "💡 Verbosity level: 1",
+        f"💡 Found 216 job file(s) in '{joblist}'.",
+        "💡 Scanning for 'todo' status...",
+    ]
+    claimed = said[5].removeprefix("💡 Found 'todo' job: ").removesuffix(".txt")
+    assert (notes.joblist / f"{claimed}.txt").exists()
+    source = (notes.joblist / f"{claimed}.txt").read_text().splitlines()[1]
+    assert said[6] == f"💡 Uploading files from '{source}' to S3..."
+
+
 @pytest.mark.parametrize("verbosity", [0, 1, 2, 3])
 def test_verbosity_changes_what_is_said_and_nothing_else(lab: Lab, verbosity: int) -> None:
     write_plate(plate_folder(lab.results, batch="J1", plate="A1"), chunks=3, seed=1)

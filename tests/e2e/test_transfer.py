@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.bad_input import assert_no_secret, assert_whole
-from e2e.lab import ENGINES, Lab, job_name, plate_folder, plate_key, wait_until, write_plate
+from e2e.lab import Lab, job_name, plate_folder, plate_key, wait_until, write_plate
 from e2e.oracle import assert_plates_arrived, plain_client, read_manifest, remote_keys
 from e2e.turnstile import amid_files, front_env, worker_held
 from servers.stub_s3 import StubS3
@@ -31,7 +31,6 @@ def assert_all_arrived(lab: Lab, names: list[str]) -> None:
         assert len(read_manifest(data)) == sum(1 for path in source.rglob("*") if path.is_file())
 
 
-@ENGINES
 def test_a_fresh_joblist_arrives_whole_and_a_second_run_finds_nothing_to_do(lab: Lab, engine: str) -> None:
     names = lab.fill(plates=3, chunks=120, large=40 * MIB if engine == "obstore" else 20 * MIB)
     lab.transfer("--engine", engine)
@@ -55,7 +54,6 @@ def written_at(lab: Lab) -> dict[str, object]:
     return {entry["Key"]: entry["LastModified"] for page in pages for entry in page.get("Contents", [])}
 
 
-@ENGINES
 def test_kill_9_then_resume_and_a_third_run_sends_nothing(lab: Lab, front: StubS3, engine: str) -> None:
     names = lab.fill(plates=2, chunks=250, large=24 * MIB)
     held = amid_files(front)

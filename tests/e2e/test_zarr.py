@@ -36,7 +36,7 @@ from servers.stub_s3 import StubS3
 
 pytestmark = pytest.mark.s3
 
-FORMATS = pytest.mark.parametrize("zarr_format", [2, 3])
+FORMATS = pytest.mark.parametrize(("engine", "zarr_format"), [("obstore", 3), ("s3transfer", 2)])
 NAME = "A0001.zarr"
 METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 DAMAGED = "cells/labels"  # the array that something happens to
@@ -140,7 +140,7 @@ def assert_equal_in_s3(lab: Lab, copy: Path) -> None:
     assert np.asarray(sound[...]).all(), "zeros: the fill value"
 
 
-@pytest.mark.parametrize(("engine", "zarr_format"), [("obstore", 3), ("s3transfer", 2)])
+@FORMATS
 def test_no_reader_ever_sees_metadata_above_a_missing_chunk(
     lab: Lab, front: StubS3, tmp_path: Path, engine: str, zarr_format: Literal[2, 3]
 ) -> None:

@@ -54,4 +54,4 @@ def _is_listed(name: str) -> bool:
 
 def _has_password(name: str, value: str) -> bool:
     # `https://user:password@proxy:3128`; a proxy is often written without the scheme.
-    return "@" in value and ("://" in value or name in PROXIES)
+    return "@" in value if name in PROXIES else re.search("://[^/]*@", value) is not None
