@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def test_a_fault_while_another_prefix_is_tried_gives_the_denied_job_back(
     assert (report.failed, statuses(joblist)["b"], joblist.read("b").standing) == ([], "todo", "free")
     assert run_worker(joblist, connect).exit_code == 0
     assert statuses(joblist) == {"a": "success", "b": "success"}
+
+
+def test_ctrl_c_while_another_prefix_is_tried_ends_as_ctrl_c(tmp_path: Path, stub: StubS3, connect: Connect) -> None:
+    joblist = make_jobs(tmp_path, "a", "b")
+    stub.script.plan("PutObject", refuse(403, "AccessDenied"), key="lab/b/data")
+
+    def press_after_the_denial(location: S3Location) -> Connection:
+        if stub.script.met and location == S3Location("bucket", "lab/a"):
+            signal.raise_signal(signal.SIGINT)
+        return connect(location)
+
+    report = run_worker(joblist, press_after_the_denial)
+    assert (report.exit_code, report.failed, statuses(joblist)["b"]) == (130, [], "todo")
 
 
 def test_jobs_in_error_from_before_are_named_and_the_worker_does_not_end_as_if_all_were_done(

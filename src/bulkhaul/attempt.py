@@ -90,8 +90,8 @@ def attempt(claim: Claim, work: Work) -> Outcome:
     """Transfer the claimed dataset and end the claim.
 
     Raises:
-        BulkhaulError: a fault that the next job would meet too; the claim has been released as far as that was
-            possible, else its lease runs out.
+        BulkhaulError: a fault that the next job would meet too, or a stop; the claim has been released as far as that
+            was possible, else its lease runs out.
     """
     work.say(Message(Mark.INFO, f"Found 'todo' job: {claim.name}.txt"))
     try:
@@ -104,6 +104,7 @@ def attempt(claim: Claim, work: Work) -> Outcome:
         if _is_this_jobs_own(error, claim, work):
             return _fail(claim, str(error), work)
         _give_back(claim, error)
+        work.stop.check()  # a stop that came meanwhile is what the person asked for, not a denial or a lost connection
         raise
     except BulkhaulError as error:
         return _fail(claim, str(error), work)

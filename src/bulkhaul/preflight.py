@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulkhaul import fsio
-from bulkhaul.errors import AccessDenied, BucketUnusable, BulkhaulError, S3Error, StorageError
+from bulkhaul.errors import AccessDenied, BucketUnusable, BulkhaulError, S3Error, StorageError, UsageError
+from bulkhaul.joblist.job import Owner
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.messages import Mark, Message, Say, silent
+from bulkhaul.probing import abandoned, announced
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.features import Features
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.probe import check_access, probe
+from bulkhaul.s3.probe import check_access, probe, remove_probe
 from bulkhaul.s3.retry import Gate, open_gate
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class Preflight:
 
     joblist: Joblist
     connect: Connect
+    owner: Owner
     say: Say = silent
     gate: Gate = open_gate
     features: dict[str, Features] = field(default_factory=dict)
@@ -82,7 +85,7 @@ class Preflight:
         if good is None or good == location:
             return False
         try:
-            check_access(self.connect(good), gate=self.gate)
+            self._check_access(self.connect(good))
         except BulkhaulError as error:
             _LOG.debug("no more access at %s either: %s", good, error)
             return False
@@ -98,18 +101,41 @@ class Preflight:
         if location.bucket in self.features:
             return
         connection = self.connect(location)
-        cache = self.joblist.state_path("probe", f"{location.bucket}.json")
+        cache = self._folder / f"{location.bucket}.json"
         found = _remembered(cache, connection)
         if found is None:
-            found = probe(connection, gate=self.gate)
+            with announced(self._folder, location, self.owner) as token:
+                found = probe(connection, token, gate=self.gate)
             _remember(cache, connection, found)
         elif not found.leftovers:
             # Where removal is refused each trial would leave an object behind: the first put has to find out there.
-            check_access(connection, gate=self.gate)
+            self._check_access(connection)
         self.features[location.bucket] = found
         self._known_good[location.bucket] = location
         for note in found.notes():
             self.say(Message(Mark.WARNING, f"{location.bucket}: {note}"))
+
+    def remove_abandoned(self, owner_gone: Callable[[Owner], bool]) -> None:
+        """Remove from S3 what the probes of dead workers left there; what cannot be removed now is left to the next.
+
+        Raises:
+            Stopped: from the gate.
+        """
+        for intent in abandoned(self._folder, owner_gone):
+            try:
+                remove_probe(self.connect(intent.location), intent.token, gate=self.gate)
+            except (S3Error, UsageError) as error:
+                _LOG.debug("a probe below %s is not removed: %s", intent.location, error)
+            else:
+                intent.forget()
+
+    @property
+    def _folder(self) -> Path:
+        return self.joblist.state_path("probe")
+
+    def _check_access(self, connection: Connection) -> None:
+        with announced(self._folder, connection.location, self.owner) as token:
+            check_access(connection, token, gate=self.gate)
 
 
 def _remembered(cache: Path, connection: Connection) -> Features | None:
@@ -124,8 +150,6 @@ def _remembered(cache: Path, connection: Connection) -> Features | None:
 def _remember(cache: Path, connection: Connection, features: Features) -> None:
     kept = {"endpoint": str(connection.endpoint), "features": features.as_dict()}
     try:
-        with fsio.storage_errors(cache):
-            cache.parent.mkdir(parents=True, exist_ok=True)
         fsio.replace_file(cache, json.dumps(kept, sort_keys=True).encode() + b"\n")
     except StorageError as error:
         _LOG.debug("probe result not kept: %s", error)

@@ -79,12 +79,13 @@ def transfer_joblist(
     task = slurm.current_task()
     limit = slurm.deadline(task) if task else None
     stop = StopRequest(deadline=min(filter(None, (deadline, limit)), default=None))
-    work = Work(joblist, Preflight(joblist, connect, say, stop.check), target_of, options, stop, say, show)
+    owner = this_owner(_as_slurm_task(task))
+    work = Work(joblist, Preflight(joblist, connect, owner, say, stop.check), target_of, options, stop, say, show)
     report = WorkerReport()
     with stop.listening():
         try:
             _check_targets(work)
-            _claim_all(work, report, task)
+            _claim_all(work, report, _judge_of_owners())
         except BulkhaulError as error:
             report.stopped = error
             say(Message(Mark.WARNING if isinstance(error, Stopped) else Mark.FAILED, str(error), detail=0))
@@ -99,11 +100,9 @@ def transfer_joblist(
     return report
 
 
-def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> None:
-    session = work.joblist.session(
-        this_owner(_as_slurm_task(task)), offset=slurm.current_share().offset, owner_gone=_judge_of_owners()
-    )
-    with session:
+def _claim_all(work: Work, report: WorkerReport, owner_gone: Callable[[Owner], bool]) -> None:
+    offset = slurm.current_share().offset
+    with work.joblist.session(work.preflight.owner, offset=offset, owner_gone=owner_gone) as session:
         while (claim := session.claim_next(work.stop.check)) is not None:
             report.jobs_by(attempt(claim, work)).append(claim.name)
         for name, text in session.jobs_given_up():
@@ -113,6 +112,7 @@ def _claim_all(work: Work, report: WorkerReport, task: slurm.TaskId | None) -> N
         report.in_error = [name for name in session.jobs_in_error() if name not in report.failed]
         report.invalid = session.jobs_nobody_claims(Standing.INVALID)
         report.unproven = session.jobs_nobody_claims(Standing.UNPROVEN)
+    work.preflight.remove_abandoned(owner_gone)
 
 
 def _check_targets(work: Work) -> None:

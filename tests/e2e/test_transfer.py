@@ -11,7 +11,7 @@ import pytest
 from e2e.bad_input import assert_no_secret, assert_whole
 from e2e.lab import Lab, job_name, plate_folder, plate_key, wait_until, write_plate
 from e2e.oracle import assert_plates_arrived, plain_client, read_manifest, remote_keys
-from e2e.turnstile import amid_files, front_env, worker_held
+from e2e.turnstile import Turnstile, amid_files, front_env, is_probe, worker_held
 from servers.stub_s3 import StubS3
 
 pytestmark = pytest.mark.s3
@@ -101,6 +101,27 @@ def test_three_workers_share_a_joblist_while_one_is_killed(lab: Lab) -> None:
     assert [worker.returncode for worker in workers[1:]] == [0, 0], outputs
     assert set(lab.statuses().values()) == {"success"}
     assert_all_arrived(lab, names)
+
+
+@pytest.mark.parametrize(
+    ("operation", "free"),
+    [("PutObject", 2), ("HeadObject", 0), ("UploadPart", 0), ("DeleteObject", 0), ("DeleteObject", 1)],
+)
+@pytest.mark.one_engine("the probe speaks boto3 whatever the engine")
+def test_what_a_worker_killed_in_its_probe_left_is_removed_by_the_next(
+    lab: Lab, front: StubS3, operation: str, free: int, engine: str
+) -> None:
+    names = lab.fill(plates=1, chunks=10)
+    held = Turnstile(front, operation, fits=lambda request: is_probe(request.key), free=free)
+    worker = lab.worker(**front_env(front))
+    held.wait()
+    held.kill(worker)
+    client = plain_client(lab.env)
+    assert any(is_probe(key) for key in remote_keys(client, lab.bucket)), "the kill left nothing: this proves nothing"
+    lab.transfer()
+    assert_all_arrived(lab, names)
+    assert [key for key in remote_keys(client, lab.bucket) if is_probe(key)] == []
+    assert [path.name for path in (lab.joblist / ".bulkhaul/probe").iterdir()] == [f"{lab.bucket}.json"]
 
 
 def test_a_dry_run_writes_nothing_anywhere(lab: Lab) -> None:

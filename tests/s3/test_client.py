@@ -332,7 +332,8 @@ def test_a_ca_bundle_makes_the_certificate_good(tls_stub: tuple[StubS3, Path], m
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     token = stub.tokens.issue(None)
 
-    features = probe(connection_to(stub.url, S3Location("bucket"), fixed_source(token.access_key, token.secret_key)))
+    source = fixed_source(token.access_key, token.secret_key)
+    features = probe(connection_to(stub.url, S3Location("bucket"), source), "token")
 
     assert features.checksum_enforced
 

@@ -10,7 +10,7 @@ import pytest
 from bulkhaul import errors
 from bulkhaul.s3.features import Features
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.probe import PROBE_NAME, probe
+from bulkhaul.s3.probe import PROBE_NAME, probe, remove_probe
 from s3.reach import connection_to, fixed_source
 from servers.moto import MotoServer
 from servers.seaweed import (
@@ -40,18 +40,20 @@ EVERYTHING = Features(
     list_uploads=True,
     lists_in_byte_order=True,
 )
+TOKEN = "0123456789abcdef0123456789abcdef"
 # It keeps folders as folders and lists `x/y` where `x` belongs.
 SEAWEED = replace(EVERYTHING, lists_in_byte_order=False)
 
 
 def probe_as(server: Seaweed, keys: Keys, bucket: str, prefix: str = "lab/plate") -> Features:
     source = fixed_source(keys.access_key, keys.secret_key)
-    return probe(connection_to(server.url, S3Location(bucket, prefix), source))
+    return probe(connection_to(server.url, S3Location(bucket, prefix), source), TOKEN)
 
 
 def probe_stub(stub: StubS3) -> Features:
     token = stub.tokens.issue(None)
-    return probe(connection_to(stub.url, S3Location("bucket", "lab"), fixed_source(token.access_key, token.secret_key)))
+    source = fixed_source(token.access_key, token.secret_key)
+    return probe(connection_to(stub.url, S3Location("bucket", "lab"), source), TOKEN)
 
 
 def leftovers(server: Seaweed, bucket: str) -> list[str]:
@@ -101,7 +103,7 @@ def test_a_missing_bucket_is_named(s3_server: Seaweed) -> None:
 def test_moto_is_seen_to_check_nothing(moto_server: MotoServer) -> None:
     plain_client(moto_server.url, "any", "any").create_bucket(Bucket="probed")
 
-    features = probe(connection_to(moto_server.url, S3Location("probed"), fixed_source("any", "any")))
+    features = probe(connection_to(moto_server.url, S3Location("probed"), fixed_source("any", "any")), TOKEN)
 
     assert not features.checksum_enforced
     assert not features.part_checksum_enforced
@@ -187,8 +189,36 @@ def test_a_closed_gate_lets_no_probe_out(stub: StubS3) -> None:
     token = stub.tokens.issue(None)
     source = fixed_source(token.access_key, token.secret_key)
     with pytest.raises(errors.Stopped):
-        probe(connection_to(stub.url, S3Location("bucket"), source), gate=gate)
+        probe(connection_to(stub.url, S3Location("bucket"), source), TOKEN, gate=gate)
     assert stub.log.entries == []
+
+
+@pytest.mark.parametrize("refused", [None, "DeleteObject", "ListMultipartUploads", "AbortMultipartUpload"])
+def test_what_a_probe_left_is_removed_as_far_as_that_is_allowed(stub: StubS3, refused: str | None) -> None:
+    token = stub.tokens.issue(None)
+    connection = connection_to(stub.url, S3Location("bucket", "lab"), fixed_source(token.access_key, token.secret_key))
+    key = f"lab/{PROBE_NAME}{TOKEN}-a"
+    for name in (key, f"lab/{PROBE_NAME}{TOKEN}/b", "lab/data"):
+        connection.client.put_object(Bucket="bucket", Key=name, Body=b"x")
+    for name in (key, "lab/data"):
+        connection.client.create_multipart_upload(Bucket="bucket", Key=name)
+    if refused:
+        stub.script.plan(refused, script.refuse(403, "AccessDenied"), times=9)
+    remove_probe(connection, TOKEN)
+    stub.script.clear()
+    objects = [entry["Key"] for entry in connection.client.list_objects_v2(Bucket="bucket")["Contents"]]
+    uploads = [entry["Key"] for entry in connection.client.list_multipart_uploads(Bucket="bucket")["Uploads"]]
+    assert len(objects) == (3 if refused == "DeleteObject" else 1)
+    assert uploads == ([key, "lab/data"] if refused and "Upload" in refused else ["lab/data"])
+    assert "lab/data" in objects
+
+
+def test_a_fault_while_a_left_probe_is_removed_is_told(stub: StubS3) -> None:
+    token = stub.tokens.issue(None)
+    connection = connection_to(stub.url, S3Location("bucket", "lab"), fixed_source(token.access_key, token.secret_key))
+    stub.script.plan("DeleteObject", script.refuse(500, "InternalError"), times=99)
+    with pytest.raises(errors.Transient):
+        remove_probe(connection, TOKEN)
 
 
 @pytest.mark.parametrize("features", [Features(), EVERYTHING, Features(leftovers=("a", "b"))])

@@ -17,7 +17,7 @@ from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.credentials import CredentialSource
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.probe import PROBE_NAME, probe
+from bulkhaul.s3.probe import PROBE_NAME, new_token, probe
 from bulkhaul.stopping import utc_now
 
 
@@ -34,7 +34,7 @@ def check_targets(targets: Iterable[Target], *, connect: Connect, say: Say) -> I
             continue
         try:
             connection = connect(locations[0])
-            features = probe(connection)
+            features = probe(connection, new_token())
             if connection.source not in sources:  # S3 has just taken its signature
                 sources.append(connection.source)
                 yield from _check_credentials(connection.source, say)

@@ -6,11 +6,11 @@ Line 1 of a job file is both a projection of the ledger (workers write it) and a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from bulkhaul.joblist.ledger import Record
@@ -77,6 +77,16 @@ class Owner:
     pid: int
     pid_start: int
     slurm: SlurmTask | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The owner that `dataclasses.asdict` wrote.
+
+        Raises:
+            TypeError, ValueError: it is of another shape.
+        """
+        slurm = values.get("slurm")
+        return cls(**{**values, "slurm": None if slurm is None else SlurmTask(**slurm)})
 
     def __str__(self) -> str:
         words = [self.host]

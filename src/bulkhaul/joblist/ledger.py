@@ -23,7 +23,7 @@ from typing import Any
 
 from bulkhaul.errors import StorageError
 from bulkhaul.fsio import create_file, storage_errors
-from bulkhaul.joblist.job import Ledger, Owner, SlurmTask
+from bulkhaul.joblist.job import Ledger, Owner
 
 UNKNOWN_OWNER = Owner("unknown", "unknown", "", "", "", 0, 0)
 _ATTEMPTS = 20
@@ -206,9 +206,7 @@ def _encode(record: Record) -> bytes:
 
 def _decode(data: bytes) -> Record:
     values = json.loads(data)
-    owner = dict(values["owner"])
-    slurm = owner.pop("slurm")
-    values["owner"] = Owner(**owner, slurm=None if slurm is None else SlurmTask(**slurm))
+    values["owner"] = Owner.from_dict(values["owner"])
     values["kind"] = Kind(values["kind"])
     values["end"] = None if values["end"] is None else End(values["end"])
     return Record(**values)

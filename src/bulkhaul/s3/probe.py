@@ -42,7 +42,12 @@ _POLICY = RetryPolicy(tries=3, throttle_budget=60.0)
 _LACKS = (AccessDenied, BucketUnusable, ObjectRefused, NoSuchObject)
 
 
-def probe(connection: Connection, *, gate: Gate = open_gate) -> Features:
+def new_token() -> str:
+    """The token of one probe: it is in the names of all that the probe writes."""
+    return uuid.uuid4().hex
+
+
+def probe(connection: Connection, token: str, *, gate: Gate = open_gate) -> Features:
     """Try the server's features below the connection's location; some fifteen small requests.
 
     Raises:
@@ -50,7 +55,7 @@ def probe(connection: Connection, *, gate: Gate = open_gate) -> Features:
         BucketUnusable: the bucket is missing, in another region, or its server refuses checksums.
         S3Error: any other fault, after the usual repetitions.
     """
-    trial = _Trial(connection, gate)
+    trial = _Trial(connection, token, gate)
     trial.check_listing()
     with trial.cleanup() as leftovers:
         features = trial.probe_object(Features())
@@ -58,13 +63,13 @@ def probe(connection: Connection, *, gate: Gate = open_gate) -> Features:
     return replace(features, leftovers=tuple(leftovers))
 
 
-def check_access(connection: Connection, *, gate: Gate = open_gate) -> None:
+def check_access(connection: Connection, token: str, *, gate: Gate = open_gate) -> None:
     """Make sure of listing and writing below the location: what can change after a probe; three small requests.
 
     Raises:
         AccessDenied, BucketUnusable, S3Error: as from `probe`.
     """
-    trial = _Trial(connection, gate)
+    trial = _Trial(connection, token, gate)
     trial.check_listing()
     with trial.cleanup():
         trial.put()
@@ -76,14 +81,24 @@ def check_listing(connection: Connection, *, gate: Gate = open_gate) -> None:
     Raises:
         AccessDenied, BucketUnusable, S3Error: as from `probe`.
     """
-    _Trial(connection, gate).check_listing()
+    _Trial(connection, new_token(), gate).check_listing()
+
+
+def remove_probe(connection: Connection, token: str, *, gate: Gate = open_gate) -> None:
+    """Remove what a probe with this token, cut off anywhere, left below the connection's location; three requests.
+
+    Where removal is refused it stays, as it does after each probe there.
+
+    Raises:
+        S3Error: a fault, after the usual repetitions; something may be left.
+    """
+    _Trial(connection, token, gate).remove_all()
 
 
 class _Trial:
     """One probe that goes on: its key, its bytes, and what it has to remove at the end."""
 
-    def __init__(self, connection: Connection, gate: Gate) -> None:
-        token = uuid.uuid4().hex
+    def __init__(self, connection: Connection, token: str, gate: Gate) -> None:
         self._connection = connection
         self._gate = gate
         self._location = connection.location
@@ -161,6 +176,16 @@ class _Trial:
                 for key in dict.fromkeys(self._written)
                 if not self._removed("delete_object", Key=key)
             ]
+
+    def remove_all(self) -> None:
+        self._allowed("delete_object", Key=self._key)
+        self._allowed("delete_object", Key=self._key_after)
+        try:
+            uploads = self._call("list_multipart_uploads", Prefix=self._key).get("Uploads", ())
+        except _LACKS:
+            return
+        for upload in uploads:
+            self._allowed("abort_multipart_upload", Key=self._key, UploadId=upload["UploadId"])
 
     def put(self) -> None:
         self._written.append(self._key)  # even when the answer is lost
