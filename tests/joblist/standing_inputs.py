@@ -81,3 +81,8 @@ def beating(joblist: Joblist, owner: Owner) -> Iterator[None]:
 def line_1(joblist: Joblist, name: str = "a") -> str:
     """The first line as it stands in the file."""
     return joblist.path(name).read_text().splitlines()[0]
+
+
+def nobody_gone(_owner: Owner) -> bool:
+    """A judge of owners that proves no death."""
+    return False

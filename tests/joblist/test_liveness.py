@@ -27,7 +27,7 @@ class Clock:
         return self.now
 
 
-def _nobody_gone(_owner: Owner) -> bool:
+def nobody_gone(_owner: Owner) -> bool:
     return False
 
 
@@ -50,7 +50,7 @@ class Watched:
     def __init__(self, paths: JoblistPaths, clock: Clock) -> None:
         self.owner = far_owner()
         self.clock = clock
-        self.observer = Observer(paths, TTL, _nobody_gone, clock=clock)
+        self.observer = Observer(paths, TTL, nobody_gone, clock=clock)
         self.beats = Heartbeat(paths.heartbeat(self.owner.worker), LeaseTimes(TTL, 20), clock=clock)
 
     def look_each(self, seconds: float, times: int) -> list[Sign]:

@@ -17,7 +17,7 @@ from bulkhaul.joblist.liveness import this_owner
 from joblist.standing_inputs import SHORT, go_on, make_job
 
 
-def _nobody_gone(_owner: Owner) -> bool:
+def nobody_gone(_owner: Owner) -> bool:
     return False
 
 
@@ -47,7 +47,7 @@ def test_a_worker_that_slept_through_its_lease_touches_nothing(tmp_path: Path, h
     path = make_job(joblist)
     with _worker(folder, sent, how) as worker:
         worker.send_signal(signal.SIGSTOP)
-        with joblist.session(this_owner(), owner_gone=_nobody_gone) as session:
+        with joblist.session(this_owner(), owner_gone=nobody_gone) as session:
             claim = session.claim_next(go_on)
             assert claim is not None
             assert claim.generation == 2

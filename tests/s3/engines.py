@@ -9,6 +9,9 @@ from bulkhaul.s3.credentials import CredentialSource
 from bulkhaul.s3.engine import Engine
 from bulkhaul.s3.engine_obstore import ObstoreEngine
 from bulkhaul.s3.engine_s3transfer import S3TransferEngine
+from s3.reach import fixed_source
+from servers.seaweed import ADMIN, Keys, Seaweed
+from servers.stub_s3 import StubS3
 
 MakeEngine = Callable[[str, CredentialSource, S3Options], Engine]
 """(bucket, source, options) -> engine."""
@@ -24,3 +27,15 @@ def make_s3transfer(bucket: str, source: CredentialSource, options: S3Options) -
 
 
 ENGINES = {"obstore": make_obstore, "s3transfer": make_s3transfer}
+
+
+def on_seaweed(make: MakeEngine, server: Seaweed, bucket: str, keys: Keys = ADMIN) -> Engine:
+    """An engine on the real server."""
+    return make(bucket, fixed_source(keys.access_key, keys.secret_key), S3Options(endpoint_url=server.url))
+
+
+def on_stub(make: MakeEngine, stub: StubS3, **options: float) -> Engine:
+    """An engine on the stub, with keys that do not end."""
+    token = stub.tokens.issue(None)
+    source = fixed_source(token.access_key, token.secret_key, token.session_token)
+    return make("bucket", source, S3Options(endpoint_url=stub.url, **options))  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.credentials import CredentialSource, Grant, Token
 from bulkhaul.s3.engine import Engine
 from bulkhaul.s3.location import S3Location
+from servers.stub_s3 import StubS3
 
 
 def fixed_source(access_key: str, secret_key: str, session_token: str | None = None) -> CredentialSource:
@@ -36,3 +37,9 @@ def connection_to(url: str, location: S3Location, source: CredentialSource) -> C
         options=options,
         endpoint=endpoint_of(client, options),
     )
+
+
+def client_for_stub(stub: StubS3, **options: Any) -> Any:
+    """A client of the stub with keys that do not end."""
+    token = stub.tokens.issue(None)
+    return client_for(stub.url, token.access_key, token.secret_key, **options)

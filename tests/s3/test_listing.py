@@ -16,7 +16,7 @@ from bulkhaul.s3.engine import RemoteObject, Repeat, once
 from bulkhaul.s3.listing import list_ordered, list_spilled
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.retry import RetryPolicy, repeat
-from s3.engines import ENGINES, MakeEngine
+from s3.engines import MakeEngine
 from s3.reach import fixed_source
 from servers.seaweed import ADMIN, Seaweed
 from servers.stub import script
@@ -42,11 +42,6 @@ class Lists:
 
 def objects(*keys: str) -> list[RemoteObject]:
     return [RemoteObject(key, len(key), f"etag of {number}") for number, key in enumerate(keys)]
-
-
-@pytest.fixture(params=sorted(ENGINES))
-def make(request: pytest.FixtureRequest) -> MakeEngine:
-    return ENGINES[request.param]
 
 
 ANY_KEYS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), max_size=40, unique=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from servers.slurm import SlurmCluster
 from unprivileged import reachable_folder, run_unprivileged
 
 TESTS = """
@@ -62,3 +63,10 @@ def test_a_missing_part_is_a_visible_skip_or_a_failure_where_it_is_required(
     }
     assert told == fates, done.stdout + done.stderr
     assert done.returncode == (1 if "FAILED" in fates.values() else 0)
+
+
+def test_all_that_needs_the_cluster_is_one_group(request: pytest.FixtureRequest, slurm_cluster: SlurmCluster) -> None:
+    """A pytest that its plugin for several processes does not know starts a cluster in each, without a word."""
+    assert slurm_cluster.run("sinfo", "--version").startswith("slurm")
+    if request.config.getoption("loadgroup", False):
+        assert request.node.nodeid.endswith("@slurm")

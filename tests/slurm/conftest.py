@@ -1,4 +1,4 @@
-"""The fixtures of a real SLURM cluster, and a checkout in miniature for the array scripts."""
+"""A checkout in miniature for the array scripts, and a joblist whose name is hard to quote."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
 RECORDER = Path(__file__).with_name("recorder.py")
 
 
@@ -24,4 +26,12 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copy(RECORDER, folder / "scripts" / step)
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    return folder
+
+
+@pytest.fixture
+def joblist(tmp_path: Path) -> Path:
+    """An empty joblist whose name a shell and SLURM could misread."""
+    folder = tmp_path / "job's %j list"
+    folder.mkdir()
     return folder
