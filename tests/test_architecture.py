@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "bulkhaul"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 BASE = {"errors", "fsio", "proc", "messages", "spill", "stopping"}
 COLUMNS = {"joblist", "sources", "s3"}
@@ -127,7 +128,7 @@ def test_the_environment_is_read_in_two_places(path: Path) -> None:
         assert not [text for text in literals if re.match(r"SLURM_\w*$", text)]
 
 
-@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=identify)
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS, *TESTS], ids=identify)
 def test_a_module_has_at_most_300_lines(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 
