@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,37 @@ def test_summarise_as_json_adds_up(joblist: Path) -> None:
     counts = json.loads(done.stdout)
     assert counts["total"] == 4
     assert counts["todo"] + counts["unproven"] == 4
+
+
+def test_doctor_says_how_claims_are_kept_apart(tmp_path: Path) -> None:
+    said = bulkhaul("doctor", tmp_path, folder=tmp_path).stdout
+    assert "💡 Claims here: " in said
+    findings = json.loads(bulkhaul("doctor", tmp_path, "--json", folder=tmp_path).stdout)
+    assert findings["mode"]
+    assert {finding["trial"] for finding in findings["findings"]}
+
+
+def test_config_shows_values_and_origins_and_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "bulkhaul.toml").write_text('region = "eu-1"\ncredential_command = ["print-keys", "--password=hush"]\n')
+    done = bulkhaul("config", folder=tmp_path, BULKHAUL_DEPTH="2", AWS_SECRET_ACCESS_KEY="hush-too")
+    lines = {line.split()[1]: line for line in done.stdout.splitlines()}
+    assert lines["region"].endswith(f"eu-1  (file {tmp_path}/bulkhaul.toml)")
+    assert lines["depth"].endswith("2  (env BULKHAUL_DEPTH)")
+    assert lines["layout"].endswith("jump  (default)")
+    assert lines["credential_command"].split()[2:4] == ["print-keys", "***"]
+    values = json.loads(bulkhaul("config", "--json", folder=tmp_path).stdout)
+    assert values["region"] == {"value": "eu-1", "origin": f"file {tmp_path}/bulkhaul.toml"}
+    assert "hush" not in done.stdout + json.dumps(values)
+
+
+def test_the_doctors_of_a_requeued_array_do_not_take_the_earlier_run_for_other_tasks(tmp_path: Path) -> None:
+    def examine(task: int, restart: int) -> str:
+        variables = {"JOB_ID": 90 + task, "ARRAY_JOB_ID": 90, "ARRAY_TASK_ID": task, "ARRAY_TASK_COUNT": 2}
+        variables |= {"ARRAY_TASK_MIN": 0, "ARRAY_TASK_MAX": 1, "RESTART_COUNT": restart, "CLUSTER_NAME": "lab"}
+        env = {f"SLURM_{name}": str(value) for name, value in variables.items()}
+        return bulkhaul("doctor", tmp_path, folder=tmp_path, **env).stdout
+
+    for restart in (0, 1):
+        with ThreadPoolExecutor() as tasks:
+            said = list(tasks.map(examine, (0, 1), (restart, restart)))
+        assert all("nodes: 2 tasks on 1 nodes see each other" in each for each in said)

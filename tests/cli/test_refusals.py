@@ -60,27 +60,6 @@ def test_retry_of_an_unknown_job_names_it(joblist: Path) -> None:
     assert done.stderr.startswith("❌ nothing: no such job in this joblist; ")
 
 
-def test_doctor_says_how_claims_are_kept_apart(tmp_path: Path) -> None:
-    said = bulkhaul("doctor", tmp_path, folder=tmp_path).stdout
-    assert "💡 Claims here: " in said
-    findings = json.loads(bulkhaul("doctor", tmp_path, "--json", folder=tmp_path).stdout)
-    assert findings["mode"]
-    assert {finding["trial"] for finding in findings["findings"]}
-
-
-def test_config_shows_values_and_origins_and_no_secret(tmp_path: Path) -> None:
-    (tmp_path / "bulkhaul.toml").write_text('region = "eu-1"\ncredential_command = ["print-keys", "--password=hush"]\n')
-    done = bulkhaul("config", folder=tmp_path, BULKHAUL_DEPTH="2", AWS_SECRET_ACCESS_KEY="hush-too")
-    lines = {line.split()[1]: line for line in done.stdout.splitlines()}
-    assert lines["region"].endswith(f"eu-1  (file {tmp_path}/bulkhaul.toml)")
-    assert lines["depth"].endswith("2  (env BULKHAUL_DEPTH)")
-    assert lines["layout"].endswith("jump  (default)")
-    assert lines["credential_command"].split()[2:4] == ["print-keys", "***"]
-    values = json.loads(bulkhaul("config", "--json", folder=tmp_path).stdout)
-    assert values["region"] == {"value": "eu-1", "origin": f"file {tmp_path}/bulkhaul.toml"}
-    assert "hush" not in done.stdout + json.dumps(values)
-
-
 def test_a_wrong_option_is_a_usage_error(tmp_path: Path) -> None:
     assert "--nonsense" in bulkhaul("summarise", "--nonsense", folder=tmp_path, expect=2).stderr
     assert "verbosity" in bulkhaul("summarise", "-v", "4", folder=tmp_path, expect=2).stderr

@@ -38,7 +38,8 @@ def doctor(
     marks = {Level.FINE: Mark.DONE, Level.WARNING: Mark.WARNING, Level.FATAL: Mark.FAILED}
     _, place, say = o.open_joblist(folder, verbosity=verbosity, config=config, as_json=as_json, may_be_empty=True)
     task, share = current_task(), current_share()
-    party = task.submission if task is not None and share.count > 1 else None
+    # A requeued task finds the reports of its earlier run in the same folder: they say nothing of these nodes.
+    party = f"{task.submission}_{task.restart_count}" if task is not None and share.count > 1 else None
     findings = examine_folder(place, party=party, expected=share.count)
     for finding in findings.findings:
         say(Message(marks[finding.level], f"{finding.trial}: {finding.text}", detail=0 if finding.fatal else 1))
