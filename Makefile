@@ -1,6 +1,6 @@
 # bulkhaul: `make demo` shows it, `make test` tests it, `make env` makes .venv for work.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check lint fast slurm-packages
+.PHONY: help env demo test check bench lint fast slurm-packages
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -14,6 +14,7 @@ help:
 	@echo 'make demo    move six small plates to an embedded S3 server, with a killed worker, and compare'
 	@echo 'make test    run all tests with coverage (as root on Debian: installs SLURM if it is missing)'
 	@echo 'make check   lint, types and the fast tests'
+	@echo 'make bench   bulkhaul beside s5cmd, rclone, aws and the naive way (needs a C compiler; BENCH=... chooses)'
 
 env: $(READY)
 
@@ -35,6 +36,9 @@ test: $(READY) slurm-packages
 	@$(BIN)/coverage report
 
 check: lint fast
+
+bench: $(READY)
+	@$(BIN)/python benchmarks/bench.py $(BENCH)
 
 lint: $(READY)
 	@$(BIN)/ruff check

