@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     part_size: Annotated[ByteSize, Field(ge=5 << 20, le=5 << 30)] = Field(
         ByteSize(16 << 20), description="size of a part"
     )
-    max_concurrency: int = Field(64, ge=1, le=1024, description="most requests in flight of one worker")
+    max_concurrency: int = Field(256, ge=1, le=1024, description="most requests in flight of one worker")
     manifest_upload: bool = Field(True, description="put the manifest beside the dataset's prefix as well")
     slurm_partition: str | None = Field(None, description="partition of the array")
     slurm_account: str | None = Field(None, description="account of the array")

@@ -28,4 +28,4 @@ def sorted_lines(lines: Iterable[bytes], *, folder: Path, run_lines: int = _RUN_
             file.seek(0)
             runs.append(line.rstrip(b"\n") for line in file)
             run = sorted(islice(source, run_lines))
-        yield from heapq.merge(*runs, run)
+        yield from heapq.merge(*runs, run) if runs else run

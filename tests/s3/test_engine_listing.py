@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from bulkhaul import errors
+from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.s3.location import key_problem
 from s3.engines import MakeEngine, on_stub
 from s3.expected import crc
@@ -91,6 +92,33 @@ def test_an_answer_that_is_no_listing_is_never_taken_for_an_empty_one(
     with pytest.raises(errors.S3Error) as caught:
         list(on_stub(make, stub).list_objects("lab/"))
     assert caught.value.thing == "s3://bucket/lab/"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "<Contents><Key>lab/a&amp;b&lt;c</Key><Size>3</Size><ETag>&quot;e&quot;</ETag></Contents>",
+        '<Contents>\n <ETag>"e"</ETag>\n <Size>3</Size>\n <Key>lab/a&amp;b&lt;c</Key>\n</Contents>\n',
+        "<Contents><Owner><ID>1</ID></Owner><Key>lab/a&#38;b&#x3c;c</Key><Size>3</Size><ETag>e</ETag></Contents>",
+        "<Contents><Key><![CDATA[lab/a&b<c]]></Key><Size>3</Size><ETag>&#34;e&#34;</ETag></Contents>",
+        "<!-- one --><Contents><Key>lab/a&amp;b&lt;c</Key><!-- e --><Size>3</Size><ETag>e</ETag></Contents>",
+        '<x:Contents xmlns:x="http://s3"><x:Key>lab/a&amp;b&lt;c</x:Key><x:Size>3</x:Size><x:ETag>e</x:ETag></x:Contents>',
+    ],
+    ids=["as AWS", "another order", "by number", "CDATA", "comments", "prefix"],
+)
+def test_a_page_is_read_however_its_xml_is_written(make: MakeEngine, stub: StubS3, entry: str) -> None:
+    body = f"<ListBucketResult><Name>b</Name>{entry}<IsTruncated>false</IsTruncated></ListBucketResult>".encode()
+    stub.script.plan("ListObjectsV2", lambda _request, _serve: Answer(200, body))
+    assert list(on_stub(make, stub).list_objects("lab/")) == [RemoteObject("lab/a&b<c", 3, "e")]
+
+
+@pytest.mark.parametrize("cut", [1, 40, 100, 130])
+def test_a_page_that_is_cut_off_is_never_taken_for_a_whole_one(make: MakeEngine, stub: StubS3, cut: int) -> None:
+    entry = "<Contents><Key>lab/a</Key><Size>3</Size><ETag>e</ETag></Contents>"
+    body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{entry}{entry}</ListBucketResult>".encode()
+    stub.script.plan("ListObjectsV2", lambda _request, _serve: Answer(200, body[:-cut]))
+    with pytest.raises(errors.Transient):
+        list(on_stub(make, stub).list_objects("lab/"))
 
 
 @pytest.mark.parametrize("token", ["", "<NextContinuationToken>t</NextContinuationToken>"])

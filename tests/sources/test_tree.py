@@ -103,7 +103,7 @@ def test_any_name_the_file_system_takes_is_walked_and_leads_back_to_its_file(tmp
 
     assert isinstance(entry, LocalFile)
     assert os.fsencode(entry.name) == name
-    assert read_path(tmp_path, entry.name).read_bytes() == b"content"
+    assert Path(read_path(tmp_path, entry.name)).read_bytes() == b"content"
 
 
 def test_links_and_special_files_are_skipped_with_the_reason(tmp_path):

@@ -18,7 +18,7 @@ from bulkhaul.transfer.backlog import Backlog
 from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.manifest import Outcome, Record
 from bulkhaul.transfer.plan import Compare, Upload
-from bulkhaul.transfer.spool import decode_task, encode_task
+from bulkhaul.transfer.spool import decode_batch, decode_task, encode_batch, encode_task
 from transfer.rig import NOTICED
 
 FILE = st.builds(LocalFile, st.text(min_size=1), st.integers(0), st.integers(), st.integers(), st.integers(0))
@@ -30,6 +30,11 @@ TASK = st.builds(Upload, FILE, st.sampled_from(["missing", "other size"])) | st.
 
 def upload(number: int) -> Upload:
     return Upload(LocalFile(f"{number:06}", 1, 1, 1, 1), "missing")
+
+
+@given(st.lists(TASK))
+def test_a_batch_of_tasks_survives_its_way_through_the_file(tasks: list[Upload | Compare]) -> None:
+    assert decode_batch(encode_batch(tasks)) == tasks
 
 
 @given(TASK)
@@ -113,8 +118,8 @@ def test_a_file_that_gives_back_less_than_was_written_is_a_storage_error(
     for number in range(600):
         backlog.put(upload(number))
     backlog.end()
-    read, line = os.pread, len(encode_task(upload(0))) + 1
-    monkeypatch.setattr(os, "pread", lambda fd, length, start: read(fd, length, start)[:-line])
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, start: read(fd, length, start)[:-1])
     with pytest.raises(StorageError, match="lost what was written") as caught:
         list(backlog.tasks())
     assert caught.value.thing == str(tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -124,7 +123,7 @@ def test_the_sync_level_says_how_much_is_read(rig: Rig, engine: MemoryEngine, le
     record = next(record for record in records if record.name == "0.0")
     # The manifest of a file that had this very time: ctime cannot be set back by hand.
     found = (rig.source / "0.0").stat()
-    now = replace(record, mtime_ns=found.st_mtime_ns, ctime_ns=found.st_ctime_ns)
+    now = record._replace(mtime_ns=found.st_mtime_ns, ctime_ns=found.st_ctime_ns)
     write_manifest(rig.manifest, [now if each is record else each for each in records], before_replace=lambda: None)
     report = rig.transfer(sync_level=SyncLevel(level))
     assert report.files_sent == sent

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import resource
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ def written(path: Path, *records: Record) -> Path:
 
 
 def test_appended_records_come_back_in_their_order(tmp_path: Path) -> None:
-    path = written(tmp_path / "p", replace(A, name="b"), A)
+    path = written(tmp_path / "p", A._replace(name="b"), A)
     assert [record.name for record in read_partial(path)] == ["b", "a"]
 
 
@@ -36,7 +35,7 @@ def test_many_threads_lose_no_record(tmp_path: Path) -> None:
 
         def append(number: int) -> None:
             for index in range(1_000):
-                journal.append(replace(A, name=f"{number}/{index}"))
+                journal.append(A._replace(name=f"{number}/{index}"))
 
         threads = [threading.Thread(target=append, args=[number]) for number in range(8)]
         for thread in threads:
@@ -48,10 +47,10 @@ def test_many_threads_lose_no_record(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", range(2, 40))
 def test_a_torn_last_line_is_ignored_and_the_next_generation_appends_behind_it(tmp_path: Path, cut: int) -> None:
-    path = written(tmp_path / "p", A, replace(A, name="b"))
+    path = written(tmp_path / "p", A, A._replace(name="b"))
     path.write_bytes(path.read_bytes()[:-cut])
     assert [record.name for record in read_partial(path)] == ["a"]
-    written(path, replace(A, name="c"))
+    written(path, A._replace(name="c"))
     assert [record.name for record in read_partial(path)] == ["a", "c"]
 
 
@@ -61,7 +60,7 @@ def test_rubbish_of_a_crashed_node_is_ignored(tmp_path: Path) -> None:
         file.write(
             b'\0\0\0\0\n{"name":"x","outcome":3}\n{"upload":{"key":"k"}}\n{"gone":[]}\n{"upload":{"key":[],"upload_id":[],"part_size":1,"size":1,"mtime_ns":1,"ctime_ns":1}}\n{"upload":3}\n'
         )
-    written(path, replace(A, name="b"))
+    written(path, A._replace(name="b"))
     assert [record.name for record in read_partial(path)] == ["a", "b"]
 
 
@@ -69,9 +68,9 @@ def test_a_stretch_of_the_file_has_its_own_records(tmp_path: Path) -> None:
     with Journal(tmp_path / "p") as journal:
         journal.append(A)
         start = journal.flush()
-        journal.append(replace(A, name="b"))
+        journal.append(A._replace(name="b"))
         end = journal.flush()
-        journal.append(replace(A, name="c"))
+        journal.append(A._replace(name="c"))
     assert [record.name for record in read_partial(tmp_path / "p", start=start, end=end)] == ["b"]
 
 
@@ -82,7 +81,7 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
     try:
         with pytest.raises(StorageError, match="File too large"):
             for number in range(1_000):
-                journal.append(replace(A, name=str(number)))
+                journal.append(A._replace(name=str(number)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     journal.close()
@@ -94,7 +93,7 @@ def test_a_file_that_takes_less_than_it_is_given_loses_no_record(
     write = os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))  # as on a disk that is nearly full
-        path = written(tmp_path / "p", *(replace(A, name=f"{number:03}") for number in range(300)))
+        path = written(tmp_path / "p", *(A._replace(name=f"{number:03}") for number in range(300)))
     assert [record.name for record in read_partial(path)] == [f"{number:03}" for number in range(300)]
 
 
@@ -143,7 +142,7 @@ def test_what_hung_in_a_request_may_still_append_after_the_end(tmp_path: Path) -
 
 
 NAMES = st.text(st.sampled_from("ab\n\x01\x02\x0b\x1a/é"), min_size=1, max_size=3)
-PARTS = st.lists(st.lists(st.builds(lambda name, size: replace(A, name=name, size=size), NAMES, st.integers(0, 9))))
+PARTS = st.lists(st.lists(st.builds(lambda name, size: A._replace(name=name, size=size), NAMES, st.integers(0, 9))))
 
 
 @given(PARTS)
@@ -156,11 +155,29 @@ def test_records_come_sorted_and_the_last_of_a_name_counts(
 
 
 def test_later_generations_win_over_the_final_manifest(tmp_path: Path) -> None:
-    write_manifest(tmp_path / "m", [A, replace(A, name="b")], before_replace=lambda: None)
-    one = written(tmp_path / "1", replace(A, etag="one"), replace(A, name="c"))
-    two = written(tmp_path / "2", replace(A, etag="two"))
+    write_manifest(tmp_path / "m", [A, A._replace(name="b")], before_replace=lambda: None)
+    one = written(tmp_path / "1", A._replace(etag="one"), A._replace(name="c"))
+    two = written(tmp_path / "2", A._replace(etag="two"))
     made = earlier_records(tmp_path / "m", [one, two, tmp_path / "none"], folder=tmp_path, note=pytest.fail)
     assert [(record.name, record.etag) for record in made] == [("a", "two"), ("b", "old"), ("c", "old")]
+
+
+def test_a_torn_record_does_not_hide_an_older_whole_one(tmp_path: Path) -> None:
+    path = written(tmp_path / "p", A, A._replace(name="b"))
+    with path.open("ab") as file:
+        file.write(b'{"name":"a","outcome":"se\x00\x00\n{"name":"b","outcome":"sent"\n')
+    assert list(earlier_records(tmp_path / "m", [path], folder=tmp_path, note=pytest.fail)) == [
+        A,
+        A._replace(name="b"),
+    ]
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a/\u00e9", "caf\udce9", "a\tb", "{}", '{"name":"x"'])
+def test_a_name_with_an_escape_is_sorted_by_its_bytes(tmp_path: Path, name: str) -> None:
+    records = [A._replace(name=each) for each in (name, "a", "zz", "A")]
+    path = written(tmp_path / "p", *records)
+    made = earlier_records(tmp_path / "m", [path], folder=tmp_path, note=pytest.fail)
+    assert list(made) == sorted(records, key=lambda record: record.order)
 
 
 def test_a_damaged_final_manifest_counts_as_absent_and_is_told(tmp_path: Path) -> None:

@@ -45,6 +45,20 @@ class Watch:
             self.nbytes -= self.weights.get(item, 0)
 
 
+def test_a_limit_that_grows_is_used_also_while_the_producer_waits_for_room() -> None:
+    """Seen over a round trip of 40 ms: it never was, so that more requests seemed to gain nothing."""
+    limit = 1
+    watch = Watch()
+    made = Lane(watch, halt=Halt(), limit=lambda: limit, queue=200)
+    for number in range(200):
+        made.put(number)
+    assert watch.most <= 1
+    limit = 6
+    made.drain()
+    made.close()
+    assert watch.most == 6
+
+
 def test_no_more_work_at_once_than_the_limit_says_also_when_it_moves() -> None:
     limit = 6
     watch = Watch()

@@ -28,7 +28,7 @@ def test_the_limit_stays_where_more_does_not_help() -> None:
     for _ in range(60):
         now = drive(pacing, lambda limit: min(100.0 * limit, 1_000.0), seconds=1, now=now)
         seen.add(pacing.limit)
-    assert max(seen) <= 27, "it ran on beyond the knee at 10"
+    assert max(seen) <= 32, "it ran on beyond the one doubling that shows the knee at 10"
     assert min(seen) >= 8
 
 
@@ -62,6 +62,16 @@ def test_a_shared_pacing_times_requests_with_its_clock() -> None:
     times = iter(float(number) for number in range(1_000))
     shared = SharedPacing(Pacing(most=64), clock=lambda: next(times))
     assert [shared.timed(lambda: "answer", nbytes=1) for _ in range(16)] == ["answer"] * 16
-    assert shared.limit() == 12
+    assert shared.limit() == 8
     shared.throttled()
-    assert shared.limit() == 9
+    assert shared.limit() == 6
+
+
+def test_the_first_window_is_a_warm_up() -> None:
+    """Threads, connections and the plan only begin in it: judged, it made each later one look like a gain."""
+    pacing = Pacing(most=64)
+    for _ in range(8):
+        pacing.finished(0.3, seconds=0.3, nbytes=16_384)
+    assert pacing.limit == 4
+    drive(pacing, lambda _limit: 1_000.0, seconds=5, now=0.3)
+    assert pacing.limit == 4

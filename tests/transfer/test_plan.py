@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +49,7 @@ TABLE = [
     (remote("a"), record("a"), "default", Skip(record("a"), "unchanged")),
     (remote("a"), record("a", mtime=9), "default", NEW),
     (remote("a"), record("a", etag="1" * 32), "default", NEW),
-    (remote("a"), replace(record("a"), outcome=Outcome.FAILED), "default", NEW),
+    (remote("a"), record("a")._replace(outcome=Outcome.FAILED), "default", NEW),
     (remote("a"), record("a", verified=Verified.SIZE), "default", NEW),
     (remote("a"), record("a"), "checksum", Compare(F, remote("a"), record("a"))),
     (remote("a"), record("a", mtime=9), "checksum", NEW),

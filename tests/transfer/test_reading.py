@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bulkhaul.errors import SourceChanged, SourceError
-from bulkhaul.transfer.reading import opened, read_whole, slices
+from bulkhaul.sources.tree import LocalFile, walk
+from bulkhaul.transfer.reading import opened, read_as_planned, read_whole, slices
 
 
 def write(folder: Path, body: bytes = b"content") -> Path:
@@ -76,3 +78,56 @@ def test_what_is_no_file_any_more_is_refused_at_once(tmp_path: Path, kind: str) 
     os.mkfifo(tmp_path / "a") if kind == "fifo" else (tmp_path / "a").mkdir()
     with pytest.raises(SourceError, match="no regular file"), opened(tmp_path, "a"):
         pass
+
+
+def planned(dataset: Path) -> LocalFile:
+    (file,) = walk(dataset)
+    assert isinstance(file, LocalFile)
+    return file
+
+
+@pytest.mark.parametrize("body", [b"", b"content", b"x" * 100_000], ids=["empty", "small", "100 kB"])
+def test_a_file_that_is_what_was_planned_is_read_with_four_system_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    write(tmp_path, body)
+    file = planned(tmp_path)
+    calls = []
+    for name in ("open", "read", "fstat", "close"):
+        call = getattr(os, name)
+
+        def counted(*arguments: object, name: str = name, call: Callable[..., object] = call) -> object:
+            calls.append(name)
+            return call(*arguments)
+
+        monkeypatch.setattr(os, name, counted)
+    assert read_as_planned(tmp_path, file) == body
+    assert calls == ["open", "read", "fstat", "close"]
+
+
+@pytest.mark.parametrize("change", ["grown", "shrunk", "touched", "replaced", "fifo"])
+def test_a_file_that_is_not_what_was_planned_is_left_to_a_closer_look(tmp_path: Path, change: str) -> None:
+    path = write(tmp_path)
+    file = planned(tmp_path)
+    found = path.stat()
+    if change == "replaced":
+        (tmp_path / "b").write_bytes(b"CONTENT")
+        (tmp_path / "b").rename(path)
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    elif change == "fifo":
+        path.unlink()
+        os.mkfifo(path)
+    elif change == "touched":
+        os.utime(path, ns=(1, 1))
+    else:
+        os.truncate(path, 8 if change == "grown" else 6)
+    assert read_as_planned(tmp_path, file) is None
+
+
+def test_a_planned_file_that_vanished_has_its_reason(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    file = planned(tmp_path)
+    path.unlink()
+    with pytest.raises(SourceError) as caught:
+        read_as_planned(tmp_path, file)
+    assert caught.value.reason == "vanished while it was read"

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from bulkhaul.transfer.manifest import Outcome, Record, Verified
@@ -85,7 +83,7 @@ def test_a_mark_joins_the_reason_once_and_leaves_a_failure_alone() -> None:
     plain, same, lost = sent("zarr.json"), Record("zarr.json", Outcome.SKIPPED, "same content"), sent("c/0")
     failed = Record("zarr.json", Outcome.FAILED, "withheld: c/1 did not arrive")
 
-    assert list(marked([lost, plain], [mark])) == [lost, replace(plain, reason=mark.reason)]
+    assert list(marked([lost, plain], [mark])) == [lost, plain._replace(reason=mark.reason)]
     [again] = marked([same], [mark])
     assert again.reason == f"same content; {mark.reason}"
     assert list(marked([again], [mark])) == [again]

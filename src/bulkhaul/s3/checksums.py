@@ -11,9 +11,20 @@ from awscrt import checksums as crt
 Buffer = bytes | bytearray | memoryview
 
 
+# Above 5,000 bytes awscrt lets go of the interpreter, and to get it back among other threads takes longer than this
+# many bytes do.
+_AT_ONCE = 4_096
+_IN_STEPS = 1 << 16
+
+
 def crc64nvme(data: Buffer, previous: int = 0) -> int:
     """The CRC64NVME of `data`, going on from `previous`, the value of the bytes before it."""
-    return int(crt.crc64nvme(data, previous))
+    if len(data) > _IN_STEPS:
+        return int(crt.crc64nvme(data, previous))
+    view = memoryview(data)
+    for start in range(0, len(view), _AT_ONCE):
+        previous = crt.crc64nvme(view[start : start + _AT_ONCE], previous)
+    return int(previous)
 
 
 def combine_crc64nvme(first: int, second: int, *, second_bytes: int) -> int:

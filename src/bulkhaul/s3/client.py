@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ import urllib3.exceptions
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials
 from botocore.handlers import add_expect_header
+from botocore.loaders import Loader, create_loader
 
 from bulkhaul.errors import (
     BucketUnusable,
@@ -102,11 +104,19 @@ def open_session(options: S3Options) -> botocore.session.Session:
     session = botocore.session.Session(profile=options.profile)
     with s3_errors("AWS profile"):
         session.get_scoped_config()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     # The other SDKs read AWS_REGION, botocore knows only AWS_DEFAULT_REGION.
     region = options.region or os.environ.get("AWS_REGION")
     if region:
         session.set_config_variable("region", region)
     return session
+
+
+@cache
+def _loader(data_path: str | None) -> Loader:
+    # botocore's descriptions of S3 and its endpoints: 50 ms to read, for each session anew unless they share them.
+    loader: Loader = create_loader(data_path)
+    return loader
 
 
 def endpoint_of(client: Any, options: S3Options) -> Endpoint:

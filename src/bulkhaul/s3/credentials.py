@@ -126,6 +126,8 @@ class CredentialSource:
 
     def _present(self) -> _Held:
         held = self._held
+        if held is not None and held.renew_at is None and held.grant.token.expires_at is None:
+            return held  # keys without an end: asked for at each request, and the clock is the dear part
         now = self._now()
         if held is None or held.ended(now):
             with self._fetching:

@@ -8,14 +8,12 @@ its library into `bulkhaul.errors` classes. Retries, pacing and large files live
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteObject:
+class RemoteObject(NamedTuple):
     """One listed object: full key, size in bytes, ETag without quotes."""
 
     key: str

@@ -4,14 +4,14 @@ boto3 lists here for the fast engine too, because obstore's paths lose what S3 k
 so that the folder marker `a/` and the object `a` become one, and a foreign key with a newline ends the whole listing.
 Each page is a request of its own, so a failed one is repeated alone. botocore spends 75 us a key on its parser (dates
 above all), which would be most of a listing's time; a page's objects are therefore read by a parser that takes the
-three fields that count: 15 us a key.
+three fields that count: 4 us a key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from xml.etree import ElementTree
+from xml.sax.saxutils import unescape
 
 from botocore.parsers import ResponseParserError
 
@@ -23,7 +23,8 @@ from bulkhaul.s3.location import S3Location
 
 def parse_lightly(client: Any) -> None:
     """Make `client` read pages of `list_objects_v2` fast: each object with key, size and ETag, and nothing else."""
-    client.meta.events.register("before-parse.s3.ListObjectsV2", _parse_objects, unique_id="bulkhaul-listings")
+    # The wildcard comes before botocore's own handlers, one of which goes through the whole body with a second parser.
+    client.meta.events.register_first("before-parse.*.ListObjectsV2", _parse_objects, unique_id="bulkhaul-listings")
 
 
 def list_pages(client: Any, bucket: str, prefix: str, *, repeat: Repeat) -> Iterator[list[RemoteObject]]:
@@ -64,23 +65,49 @@ def _parse_objects(response_dict: Any, customized_response_dict: Any, **_event: 
     """Take the objects out of a page before botocore parses the rest; other answers and odd ones are left to it."""
     if response_dict["status_code"] != 200:
         return
-    try:
-        root = ElementTree.fromstring(response_dict["body"])  # noqa: S314 - botocore's own parser is this one too
-        found = root.findall(f"{{{_namespace(root)}}}Contents")
-        objects = [_object(one, _namespace(root)) for one in found]
-    except (ElementTree.ParseError, ValueError):
+    body = response_dict["body"]
+    # Names with a prefix, CDATA or comments: another way to write XML than that of any server that is known.
+    if body.count(b"Contents") != 2 * body.count(b"<Contents>") or b"<!" in body:
         return
-    for one in found:
-        root.remove(one)
-    response_dict["body"] = ElementTree.tostring(root)
+    head, *entries = body.split(b"<Contents>")
+    try:
+        objects, between = _objects(entries)
+    except ValueError:
+        return
+    response_dict["body"] = head + between
     if objects:
         customized_response_dict["Contents"] = objects
 
 
-def _namespace(root: ElementTree.Element) -> str:
-    return root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
+_ENTITIES = {"&quot;": '"', "&apos;": "'"}  # besides the three that `unescape` knows
 
 
-def _object(found: ElementTree.Element, namespace: str) -> dict[str, Any]:
-    key, size, etag = (found.findtext(f"{{{namespace}}}{field}", "") for field in ("Key", "Size", "ETag"))
+def _objects(entries: list[bytes]) -> tuple[list[dict[str, Any]], bytes]:
+    """The objects, and what stands after each of them.
+
+    Raises:
+        ValueError: an entry has no end, or a field is missing.
+    """
+    objects = []
+    between = []
+    for text in entries:
+        entry, end, after = text.partition(b"</Contents>")
+        if not end:
+            raise ValueError("an entry that is cut off")
+        objects.append(_object(entry))
+        if after:
+            between.append(after)
+    return objects, b"".join(between)
+
+
+def _object(entry: bytes) -> dict[str, Any]:
+    key, size, etag = (_text(entry, field) for field in (b"Key", b"Size", b"ETag"))
     return {"Key": key, "Size": int(size), "ETag": etag}
+
+
+def _text(entry: bytes, field: bytes) -> str:
+    start = entry.index(b"<%b>" % field) + len(field) + 2
+    text = entry[start : entry.index(b"<", start)]
+    if b"&#" in text:
+        raise ValueError("a character by its number")
+    return unescape(text.decode(), _ENTITIES) if b"&" in text else text.decode()

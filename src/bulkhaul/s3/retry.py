@@ -63,7 +63,7 @@ def repeat(
         S3Error: the last one, as it was raised.
         Stopped, ClaimLost: from the gate.
     """
-    attempts = _Attempts(policy, source, random, clock)
+    attempts: _Attempts | None = None
     while True:
         gate()
         used = None if source is None else source.token()
@@ -72,6 +72,7 @@ def repeat(
         except S3Error as error:
             if on_throttle is not None and isinstance(error, Throttled):
                 on_throttle()
+            attempts = attempts or _Attempts(policy, source, random, clock)
             pause = attempts.pause_after(error, used)
             _LOG.debug("again in %.2f s: %s", pause, error)
         _sleep_in_slices(pause, gate=gate, sleep=sleep)

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bulkhaul.errors import SourceError
 
@@ -21,8 +22,7 @@ SYMLINK = "symlink"
 EMPTY_FOLDER = "empty folder"
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
+class LocalFile(NamedTuple):
     """A regular file to send: name below the dataset (with `/`), and what identifies its content's version.
 
     `size` is in bytes. A name that is not UTF-8 holds surrogates, as `os.fsdecode` makes them.
@@ -60,9 +60,9 @@ _SPECIAL = {
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
 
-def read_path(dataset: Path, name: str) -> Path:
-    """The path of the entry `name` of `dataset`."""
-    return dataset / name
+def read_path(dataset: Path, name: str) -> str:
+    """The path of the entry `name` of `dataset`; text, since a `Path` for each of a million files costs seconds."""
+    return f"{dataset}/{name}"
 
 
 def order_key(entry: Entry) -> bytes:

@@ -16,10 +16,10 @@ from pathlib import Path
 from bulkhaul.errors import StorageError
 from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.plan import Compare, Upload
-from bulkhaul.transfer.spool import decode_task, encode_task
+from bulkhaul.transfer.spool import decode_batch, encode_batch
 
-_BATCH = 256
-_LOOK = 0.5  # seconds between two looks at the gate
+_BATCH = 64
+_WAIT = 0.05  # seconds until the taker goes on with less than a batch: waking it for each task costs more than the task
 
 
 class Backlog:
@@ -30,10 +30,9 @@ class Backlog:
         self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by `close`
         self._changed = threading.Condition()
-        self._batch: list[bytes] = []
+        self._batch: list[Upload | Compare] = []
         self._written: deque[tuple[int, int]] = deque()  # position and length of each batch in the file
         self._length = 0
-        self._waiting = False
         self._ended = False
         self._cancelled = False
         self._error: BaseException | None = None
@@ -44,12 +43,11 @@ class Backlog:
         Raises:
             Abandoned: nobody takes tasks any more.
         """
-        line = encode_task(task) + b"\n"
         with self._changed:
             if self._cancelled:
                 raise Abandoned("plan", "it has been stopped", "see the first error")
-            self._batch.append(line)
-            if self._waiting or len(self._batch) >= _BATCH:
+            self._batch.append(task)
+            if len(self._batch) >= _BATCH:
                 self._write_batch()
 
     def end(self, error: BaseException | None = None) -> None:
@@ -83,19 +81,15 @@ class Backlog:
             data = os.pread(self._file.fileno(), length, position)
             if len(data) != length:
                 raise StorageError(self._folder, "a file there lost what was written", "check the file system")
-            for line in data.splitlines():
-                yield decode_task(line)
+            yield from decode_batch(data)
 
     def _next_batch(self) -> tuple[int, int] | None:
         while True:
             with self._changed:
                 if not self._written and not self._ended:
-                    self._waiting = True
+                    self._changed.wait(_WAIT)
                     self._write_batch()
-                    if not self._written:
-                        self._changed.wait(_LOOK)
                 if self._written or self._ended:
-                    self._waiting = False
                     if self._error is not None:
                         raise self._error
                     return self._written.popleft() if self._written else None
@@ -103,7 +97,7 @@ class Backlog:
 
     def _write_batch(self) -> None:
         if self._batch:
-            data = b"".join(self._batch)
+            data = encode_batch(self._batch)
             self._batch.clear()
             rest = memoryview(data)
             while rest:  # an unbuffered file may take less than it is given, as on a disk that is nearly full

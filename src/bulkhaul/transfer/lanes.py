@@ -93,8 +93,7 @@ class Lane(Generic[T]):
             self._raise_if_halted()
             self._queue.append((item, nbytes))
             self._nbytes += nbytes
-            if self._active + len(self._queue) > len(self._threads) < self._limit():
-                self._start_thread()
+            self._start_thread_if_needed()
             self._ready.notify()
 
     def drain(self) -> None:
@@ -133,11 +132,16 @@ class Lane(Generic[T]):
             return False
         return self._budget is None or not self._nbytes or self._nbytes + nbytes <= self._budget
 
+    def _half_empty(self) -> bool:
+        return 2 * len(self._queue) <= self._most_queued and (self._budget is None or 2 * self._nbytes <= self._budget)
+
     def _raise_if_halted(self) -> None:
         if self._halt.error is not None:
             raise self._halt.error
 
-    def _start_thread(self) -> None:
+    def _start_thread_if_needed(self) -> None:
+        if self._closed or not self._active + len(self._queue) > len(self._threads) < self._limit():
+            return
         thread = threading.Thread(target=self._run, name=f"lane-{len(self._threads)}", daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -166,6 +170,10 @@ class Lane(Generic[T]):
         with self._lock:
             self._active -= 1
             self._nbytes -= nbytes
-            self._room.notify()
-            if self._queue:
-                self._ready.notify()  # the limit may have grown while others slept
+            # Woken for each item, the producer would do little else than wake and sleep.
+            if self._half_empty() or not (self._queue or self._active):
+                self._room.notify()
+            if self._queue and self._active + 1 < self._limit():
+                # The limit has grown while others slept, and while the producer waits for room nobody else sees it.
+                self._start_thread_if_needed()
+                self._ready.notify()

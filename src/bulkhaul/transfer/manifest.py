@@ -13,10 +13,9 @@ import os
 import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from bulkhaul.fsio import storage_errors, sync_folder
 from bulkhaul.sources.tree import LocalFile
@@ -43,8 +42,12 @@ class Verified(StrEnum):
     SIZE = "size"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_VERIFIED = {verified.value: verified for verified in Verified}
+_quoted = json.encoder.encode_basestring_ascii
+
+
+class Record(NamedTuple):
     """One entry: name below the dataset (a folder's ends in `/`), its fate, and what proves it.
 
     Size in bytes; `mtime_ns` and `ctime_ns` are those of the bytes that were read. An ETag means that the object is
@@ -83,15 +86,20 @@ def failed(file: LocalFile, reason: str) -> Record:
 
 def encode(record: Record) -> bytes:
     """The record as one line of JSON without its newline; names that are not UTF-8 keep their bytes as escapes."""
-    fields: dict[str, Any] = {"name": record.name, "outcome": record.outcome.value}
-    if record.reason:
-        fields["reason"] = record.reason
-    if record.mtime_ns or record.etag:
-        fields.update(size=record.size, mtime_ns=record.mtime_ns, ctime_ns=record.ctime_ns)
-    for key in ("etag", "crc64nvme", "verified"):
-        if value := getattr(record, key):
-            fields[key] = value
-    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+    name, outcome, reason, size, mtime_ns, ctime_ns, etag, crc64nvme, verified = record
+    # Put together by hand: `json.dumps` of a dict takes four times as long, for each of a million files.
+    line = f'{{"name":{_quoted(name)},"outcome":"{outcome}"'
+    if reason:
+        line += f',"reason":{_quoted(reason)}'
+    if mtime_ns or etag:
+        line += f',"size":{size},"mtime_ns":{mtime_ns},"ctime_ns":{ctime_ns}'
+    if etag:
+        line += f',"etag":{_quoted(etag)}'
+    if crc64nvme:
+        line += f',"crc64nvme":{_quoted(crc64nvme)}'
+    if verified:
+        line += f',"verified":"{verified}"'
+    return f"{line}}}".encode("ascii")
 
 
 def decode(line: bytes) -> Record:
@@ -103,19 +111,20 @@ def decode(line: bytes) -> Record:
     fields = json.loads(line)
     if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
         raise ValueError("not a record")
+    get = fields.get
     try:
         return Record(
-            name=fields["name"],
-            outcome=Outcome(str(fields.get("outcome"))),
-            reason=str(fields.get("reason", "")),
-            size=int(fields.get("size", 0)),
-            mtime_ns=int(fields.get("mtime_ns", 0)),
-            ctime_ns=int(fields.get("ctime_ns", 0)),
-            etag=str(fields.get("etag", "")),
-            crc64nvme=str(fields.get("crc64nvme", "")),
-            verified=Verified(fields.get("verified", "")),
+            fields["name"],
+            _OUTCOMES[get("outcome", "")],
+            str(get("reason", "")),
+            int(get("size", 0)),
+            int(get("mtime_ns", 0)),
+            int(get("ctime_ns", 0)),
+            str(get("etag", "")),
+            str(get("crc64nvme", "")),
+            _VERIFIED[get("verified", "")],
         )
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise ValueError(str(error)) from error
 
 

@@ -14,12 +14,16 @@ from bulkhaul.transfer.manifest import DamagedManifest, Record, decode, encode, 
 
 def read_partial(path: Path, *, start: int = 0, end: int | None = None) -> Iterator[Record]:
     """Yield the records of a partial manifest from byte `start` up to `end` as they came; none if it is missing."""
-    for line in whole_lines(path, start, end):
-        if line.startswith(b'{"name"'):
-            try:
-                yield decode(line)
-            except ValueError:
-                continue
+    for line in _record_lines(path, start, end):
+        try:
+            yield decode(line)
+        except ValueError:
+            continue
+
+
+def sorted_partial(path: Path, *, start: int, end: int, folder: Path) -> Iterator[Record]:
+    """Yield the same by name; where a name comes more than once the last one counts."""
+    return _latest(_in_order(_record_lines(path, start, end), folder=folder))
 
 
 def sorted_records(parts: Iterable[Iterable[Record]], *, folder: Path) -> Iterator[Record]:
@@ -27,7 +31,7 @@ def sorted_records(parts: Iterable[Iterable[Record]], *, folder: Path) -> Iterat
 
     Memory holds one run of `spill`; the rest lies in unnamed files below `folder`.
     """
-    return _latest(_in_order(parts, folder=folder))
+    return _latest(_in_order((encode(record) for part in parts for record in part), folder=folder))
 
 
 def earlier_records(
@@ -37,7 +41,7 @@ def earlier_records(
 
     A damaged final manifest counts as absent from where it cannot be read; `note` hears of it.
     """
-    newer = _in_order((read_partial(path) for path in partials), folder=folder)
+    newer = _in_order((line for path in partials for line in _record_lines(path)), folder=folder)
     older = ((_order(record), -1, record) for record in _readable(manifest, note))
     return _latest(heapq.merge(older, newer))
 
@@ -54,14 +58,14 @@ def _readable(manifest: Path, note: Callable[[str], None]) -> Iterator[Record]:
 _Numbered = tuple[bytes, int, Record]
 
 
-def _in_order(parts: Iterable[Iterable[Record]], *, folder: Path) -> Iterator[_Numbered]:
-    tagged = (
-        b"%b\0%012d\0%b" % (_order(record), number, encode(record))
-        for number, record in enumerate(record for part in parts for record in part)
-    )
-    for line in sorted_lines(tagged, folder=folder):
-        order, number, record = line.split(b"\0", 2)
-        yield order, int(number), decode(record)
+def _in_order(lines: Iterable[bytes], *, folder: Path) -> Iterator[_Numbered]:
+    tagged = (b"%b\0%012d\0%b" % (_order_of(line), number, line) for number, line in enumerate(lines))
+    for each in sorted_lines(tagged, folder=folder):
+        order, number, line = each.split(b"\0", 2)
+        try:
+            yield order, int(number), decode(line)
+        except ValueError:  # torn by a crash
+            continue
 
 
 def _latest(numbered: Iterable[_Numbered]) -> Iterator[Record]:
@@ -80,6 +84,25 @@ _LOW = re.compile(rb"[\x01-\x0a]")
 
 def _order(record: Record) -> bytes:
     return _LOW.sub(lambda found: b"\x01" + bytes([found[0][0] + 0x10]), record.order)
+
+
+_NAME = b'{"name":"'
+
+
+def _order_of(line: bytes) -> bytes:
+    """The order of a record from its line; nothing is parsed as long as the name has no escape."""
+    start = len(_NAME)
+    name = line[start : line.find(b'"', start)]
+    if line.startswith(_NAME) and b"\\" not in name:
+        return name
+    try:
+        return _order(decode(line))
+    except ValueError:
+        return b""
+
+
+def _record_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    return (line[:-1] for line in whole_lines(path, start, end) if line.startswith(b'{"name"'))
 
 
 def whole_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:

@@ -15,12 +15,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_GAIN = 1.05
-_GROWTH = 1.5
+_GAIN = 1.1
+_GROWTH = 2.0
 _BACK_OFF = 0.8
 _PLATEAU = 60.0  # seconds at the last good rate after a throttled answer
 _REST = 15.0  # seconds at a limit that more requests did not better
-_WINDOW = 0.5  # seconds
+_WINDOW = 0.25  # seconds
 _REQUEST_WEIGHT = 64 * 1024  # a request costs about as much as this many bytes
 
 
@@ -29,7 +29,8 @@ class Pacing:
     """The limit of requests in flight; times are seconds of the caller's monotonic clock. Not thread-safe."""
 
     most: int
-    limit: int = 8
+    limit: int = 4
+    _warm: bool = False
     _began: float | None = None
     _requests: int = 0
     _work: int = 0
@@ -51,7 +52,9 @@ class Pacing:
         self._work += nbytes + _REQUEST_WEIGHT
         elapsed = now - self._began
         if elapsed >= _WINDOW and self._requests >= 2 * self.limit:
-            self._judge(self._work / elapsed, now)
+            if self._warm:
+                self._judge(self._work / elapsed, now)
+            self._warm = True
             self._restart(now)
 
     def throttled(self, now: float) -> None:

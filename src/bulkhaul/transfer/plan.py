@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from bulkhaul.errors import BulkhaulError
 from bulkhaul.s3.engine import RemoteObject
@@ -20,8 +20,7 @@ from bulkhaul.transfer.terms import SyncLevel
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """Send the file: nothing is listed under its key, or something of another size."""
 
     file: LocalFile
@@ -33,8 +32,7 @@ class Upload:
         return self.file.name
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(NamedTuple):
     """Read the file and send it unless the object has the same content; `record` is the earlier one if it agrees."""
 
     file: LocalFile

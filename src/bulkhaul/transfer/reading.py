@@ -27,15 +27,23 @@ class SourceStorageFailed(SourceError):
     """The source's file system, not this file, failed: many of them in a row end the transfer."""
 
 
+# Neither follow a link nor wait at a FIFO that took the file's place since the walk.
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
 @contextmanager
-def source_errors(path: Path) -> Iterator[None]:
+def source_errors(path: str | Path) -> Iterator[None]:
     """Turn each `OSError` of the block into a `SourceError` about `path`."""
     try:
         yield
     except OSError as error:
-        kind = SourceStorageFailed if error.errno in _STORAGE_FAULTS else SourceError
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise kind(path, reason, "check the file and its rights, then run again") from error
+        raise _source_error(path, error) from error
+
+
+def _source_error(path: str | Path, error: OSError) -> SourceError:
+    kind = SourceStorageFailed if error.errno in _STORAGE_FAULTS else SourceError
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return kind(path, reason, "check the file and its rights, then run again")
 
 
 @contextmanager
@@ -48,8 +56,7 @@ def opened(dataset: Path, name: str) -> Iterator[tuple[int, LocalFile]]:
     """
     path = read_path(dataset, name)
     with source_errors(path):
-        # Neither follow a link nor wait at a FIFO that took the file's place since the walk.
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, _FLAGS)
         try:
             before = version(os.fstat(fd), name)
             yield fd, before
@@ -57,6 +64,28 @@ def opened(dataset: Path, name: str) -> Iterator[tuple[int, LocalFile]]:
                 raise SourceChanged(path, "changed while it was read", "run again when nothing writes to it")
         finally:
             os.close(fd)
+
+
+def read_as_planned(dataset: Path, file: LocalFile) -> bytes | None:
+    """All bytes of a small file that is still the version that the plan saw; None when it is another one by now.
+
+    Four system calls: each lets go of the interpreter, and its way back costs more than the call.
+
+    Raises:
+        SourceError: it cannot be opened, or reading failed.
+    """
+    path = read_path(dataset, file.name)
+    try:
+        fd = os.open(path, _FLAGS)
+        try:
+            data = os.read(fd, file.size + 1)  # one more: a file that grew is seen
+            after = os.fstat(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _source_error(path, error) from error
+    planned = (file.size, file.size, file.mtime_ns, file.ctime_ns, file.inode)
+    return data if planned == (len(data), after.st_size, after.st_mtime_ns, after.st_ctime_ns, after.st_ino) else None
 
 
 def version(found: os.stat_result, name: str) -> LocalFile:

@@ -112,7 +112,7 @@ class Run:
         Raises:
             BaseException: the fault that stopped the run.
         """
-        if task.file.size >= self.options.multipart_threshold:
+        if self._sender.in_parts(task.file):
             self._large.put(task)
         else:
             self._small.put(task, task.file.size)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import marshal
 import tempfile
 from collections.abc import Iterator
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,33 @@ class DeferredMetadata:
             yield depth(task.name), task
 
 
+def encode_batch(tasks: list[Upload | Compare]) -> bytes:
+    """Tasks for this very process to read back: a tenth of the time that JSON takes."""
+    return marshal.dumps([_plain(task) for task in tasks])
+
+
+def decode_batch(data: bytes) -> list[Upload | Compare]:
+    """The tasks of `encode_batch`."""
+    return [_task(*fields) for fields in marshal.loads(data)]  # noqa: S302 - an unnamed file that nobody else can open
+
+
+def _plain(task: Upload | Compare) -> tuple[object, ...]:
+    if isinstance(task, Upload):
+        return tuple(task.file), task.reason
+    return tuple(task.file), tuple(task.remote), encode(task.record) if task.record else None
+
+
+def _task(file: Any, second: Any, *record: bytes | None) -> Upload | Compare:
+    if not record:
+        return Upload(LocalFile(*file), second)
+    return Compare(LocalFile(*file), RemoteObject(*second), decode(record[0]) if record[0] else None)
+
+
 def encode_task(task: Upload | Compare) -> bytes:
     """The task as one line without its newline."""
-    fields: list[Any] = [astuple(task.file)]
+    fields: list[Any] = [task.file]
     if isinstance(task, Compare):
-        fields += [astuple(task.remote), encode(task.record).decode("ascii") if task.record else None]
+        fields += [task.remote, encode(task.record).decode("ascii") if task.record else None]
     else:
         fields.append(task.reason)
     return json.dumps(fields).encode("ascii")

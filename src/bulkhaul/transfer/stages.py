@@ -16,7 +16,7 @@ from operator import attrgetter, itemgetter
 
 from bulkhaul.errors import ListingOutOfOrder, SourceError
 from bulkhaul.transfer.manifest import Record, failed
-from bulkhaul.transfer.merging import read_partial, sorted_records
+from bulkhaul.transfer.merging import read_partial, sorted_partial
 from bulkhaul.transfer.planner import Findings, Planner
 from bulkhaul.transfer.run import Run
 from bulkhaul.transfer.spool import DeferredMetadata, Spool
@@ -113,7 +113,7 @@ def _merged(run: Run, settled: Records, start: int, end: int) -> Records:
     """The records of a spool and those of a stretch of the partial manifest, together by name."""
 
     def merged() -> Iterator[Record]:
-        sent = sorted_records([read_partial(run.workspace.partial, start=start, end=end)], folder=run.workspace.scratch)
+        sent = sorted_partial(run.workspace.partial, start=start, end=end, folder=run.workspace.scratch)
         return heapq.merge(settled(), sent, key=attrgetter("order"))
 
     return merged

@@ -36,7 +36,7 @@ class TransferOptions:
     sync_level: SyncLevel = SyncLevel.DEFAULT
     multipart_threshold: int = 16 * MIB
     part_size: int = 16 * MIB
-    max_concurrency: int = 64
+    max_concurrency: int = 256
     manifest_upload: bool = True
     memory_budget: int = 128 * MIB
     multipart_checksums: bool = True

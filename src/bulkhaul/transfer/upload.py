@@ -33,7 +33,7 @@ from bulkhaul.transfer.journal import Journal
 from bulkhaul.transfer.manifest import Outcome, Record, Verified, failed
 from bulkhaul.transfer.pacing import SharedPacing
 from bulkhaul.transfer.plan import Compare, Upload
-from bulkhaul.transfer.reading import SourceStorageFailed, opened, read_whole, slices
+from bulkhaul.transfer.reading import SourceStorageFailed, opened, read_as_planned, read_whole, slices
 from bulkhaul.transfer.requests import Requests
 from bulkhaul.transfer.terms import TransferOptions
 
@@ -61,6 +61,10 @@ class Sender:
     moved: Callable[[int, str], None]
     storm: Storm = field(default_factory=lambda: Storm(STORM))
 
+    def in_parts(self, file: LocalFile) -> bool:
+        """Whether a file is too large to be held in memory."""
+        return file.size >= self.options.multipart_threshold
+
     def send(self, task: Upload | Compare) -> Record:
         """Bring one file to S3 and return its record, sent, skipped or failed.
 
@@ -70,7 +74,10 @@ class Sender:
                 row have met one.
         """
         try:
-            record = self._send_again_once(task)
+            try:
+                record = self._send(task)
+            except _READ_AGAIN:
+                record = self._send(task)
         except SourceError as error:
             return self.storm.noted(error, failed(task.file, error.reason))
         except S3Error as error:
@@ -80,18 +87,19 @@ class Sender:
         self.storm.over()
         return record
 
-    def _send_again_once(self, task: Upload | Compare) -> Record:
-        try:
-            return self._send(task)
-        except _READ_AGAIN:
-            return self._send(task)
-
     def _send(self, task: Upload | Compare) -> Record:
+        # The file is closed and proven unchanged before a byte leaves.
+        if not self.in_parts(task.file):
+            body = read_as_planned(self.source, task.file)
+            if body is not None:
+                return self._small(task, task.file, body)
         with opened(self.source, task.name) as (fd, file):
-            if file.size >= self.options.multipart_threshold:
+            if self.in_parts(file):
                 return self._large(task, fd, file)
             body = read_whole(fd, file)
-        # The file is closed and proven unchanged before a byte leaves.
+        return self._small(task, file, body)
+
+    def _small(self, task: Upload | Compare, file: LocalFile, body: bytes) -> Record:
         if isinstance(task, Compare) and (same := self._likeness(task, file, [body])):
             return _same(task, file, same)
         crc = encode_crc64nvme(crc64nvme(body))
@@ -112,7 +120,7 @@ class Sender:
                 self.connection.client,
                 self.connection.location.bucket,
                 self.key_of(task.name),
-                read_path(self.source, task.name),
+                Path(read_path(self.source, task.name)),
                 size=file.size,
                 part_size=self.options.part_size,
                 journal=self.journal,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.s3.location import S3Location
@@ -29,7 +29,7 @@ def verify(records: Iterable[Record], listing: Iterable[RemoteObject], *, locati
         if reason is None:
             yield record
         else:
-            yield replace(record, outcome=Outcome.FAILED, reason=reason, verified=Verified.NO)
+            yield record._replace(outcome=Outcome.FAILED, reason=reason, verified=Verified.NO)
 
 
 def discrepancies(

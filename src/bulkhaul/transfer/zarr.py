@@ -7,7 +7,7 @@ than one that is silently half zero. Metadata that stood over missing files befo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from bulkhaul.transfer.manifest import Outcome, Record
@@ -129,7 +129,7 @@ def marked(records: Iterable[Record], marks: Iterable[Record]) -> Iterator[Recor
         if mark is None or record.outcome is Outcome.FAILED or mark.reason in record.reason:
             yield record
         else:
-            yield replace(record, reason="; ".join(filter(None, (record.reason, mark.reason))))
+            yield record._replace(reason="; ".join(filter(None, (record.reason, mark.reason))))
 
 
 def _up_to(folder: str, top: str) -> Iterator[str]:
