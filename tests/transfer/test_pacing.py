@@ -21,6 +21,12 @@ def test_the_limit_grows_while_that_gains() -> None:
     assert pacing.limit == 64
 
 
+def test_a_long_way_is_filled_within_little_more_than_a_second() -> None:
+    pacing = Pacing(most=256)
+    drive(pacing, lambda limit: 25.0 * limit, seconds=1.2)
+    assert pacing.limit == 256
+
+
 def test_the_limit_stays_where_more_does_not_help() -> None:
     pacing = Pacing(most=256)
     seen = set()

@@ -21,6 +21,8 @@ _BACK_OFF = 0.8
 _PLATEAU = 60.0  # seconds at the last good rate after a throttled answer
 _REST = 15.0  # seconds at a limit that more requests did not better
 _WINDOW = 0.25  # seconds
+_GLANCE = 0.1  # seconds
+_PLAIN = 1.5
 _REQUEST_WEIGHT = 64 * 1024  # a request costs about as much as this many bytes
 
 
@@ -51,9 +53,13 @@ class Pacing:
         self._requests += 1
         self._work += nbytes + _REQUEST_WEIGHT
         elapsed = now - self._began
-        if elapsed >= _WINDOW and self._requests >= 2 * self.limit:
+        if elapsed < _GLANCE or self._requests < 2 * self.limit:
+            return
+        rate = self._work / elapsed
+        # Far away each doubling gains all of it, which is plain at a glance; near by a glance sees mostly noise.
+        if elapsed >= _WINDOW or 0.0 < _PLAIN * self._best < rate:
             if self._warm:
-                self._judge(self._work / elapsed, now)
+                self._judge(rate, now)
             self._warm = True
             self._restart(now)
 
