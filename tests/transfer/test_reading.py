@@ -124,10 +124,22 @@ def test_a_file_that_is_not_what_was_planned_is_left_to_a_closer_look(tmp_path: 
     assert read_as_planned(tmp_path, file) is None
 
 
-def test_a_planned_file_that_vanished_has_its_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("became", "reason"),
+    [
+        ("nothing", "vanished while it was read"),
+        ("link", "became a symlink"),
+        ("folder", "is no regular file any more"),
+    ],
+)
+def test_a_planned_file_that_is_none_any_more_has_its_reason(tmp_path: Path, became: str, reason: str) -> None:
     path = write(tmp_path)
     file = planned(tmp_path)
     path.unlink()
+    if became == "link":
+        path.symlink_to("/etc/hostname")
+    elif became == "folder":
+        path.mkdir()
     with pytest.raises(SourceError) as caught:
         read_as_planned(tmp_path, file)
-    assert caught.value.reason == "vanished while it was read"
+    assert caught.value.reason == reason

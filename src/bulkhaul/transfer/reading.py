@@ -19,6 +19,7 @@ _REASONS = {
     errno.EACCES: "no right to read",
     errno.EPERM: "no right to read",
     errno.ELOOP: "became a symlink",
+    errno.EISDIR: "is no regular file any more",
 }
 _STORAGE_FAULTS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN})
 
