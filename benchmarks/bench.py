@@ -75,8 +75,7 @@ def _measure(
 
 
 def _load(program: Program, workload: Workload) -> Workload:
-    slow = program.slow or (program.slow_over_distance and workload.server.startswith("far"))
-    return workload.scaled(workload.slow_share) if slow else workload
+    return workload.scaled(workload.slow_share) if workload.server in program.slow_at else workload
 
 
 def _interleaved(programs: list[Program], rounds: int) -> Iterator[Program]:

@@ -16,6 +16,7 @@ from servers.seaweed import ADMIN, Keys, Seaweed, plain_client  # noqa: E402
 
 BUCKET = "bench"
 ROUND_TRIP_MS = 40
+EVERYWHERE = frozenset({"sink", "far sink", "seaweed"})
 _ANYBODY = Keys("anybody", "any", "any", ())
 
 

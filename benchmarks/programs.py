@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from endpoints import BUCKET
+from endpoints import BUCKET, EVERYWHERE
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".venv" / "bin"
@@ -37,14 +37,13 @@ class Job:
 class Program:
     """`command` makes the command line of a job, after whatever has to be prepared without being measured.
 
-    `slow`: it would take minutes for all files of some workload; `slow_over_distance`: of one with a round trip.
+    `slow_at` are the servers where it would take minutes for all files of some workload.
     `extra_objects` are put beside the files.
     """
 
     name: str
     command: Callable[[Job], Sequence[str | Path]]
-    slow: bool = False
-    slow_over_distance: bool = False
+    slow_at: frozenset[str] = frozenset()
     extra_objects: int = 0
 
 
@@ -85,9 +84,9 @@ PROGRAMS = {
     for program in (
         Program("bulkhaul", _bulkhaul, extra_objects=1),
         Program("s5cmd", _s5cmd),
-        Program("rclone", _rclone, slow_over_distance=True),
-        Program("aws", _aws, slow=True),
-        Program("naive", _naive, slow=True),
+        Program("rclone", _rclone, slow_at=frozenset({"far sink"})),
+        Program("aws", _aws, slow_at=EVERYWHERE),
+        Program("naive", _naive, slow_at=EVERYWHERE),
     )
 }
 

@@ -17,12 +17,14 @@ T = TypeVar("T")
 
 _GAIN = 1.1
 _GROWTH = 2.0
+_FIRST_STEP = 1.5  # before anything is known, also after a throttled answer
 _BACK_OFF = 0.8
 _PLATEAU = 60.0  # seconds at the last good rate after a throttled answer
 _REST = 15.0  # seconds at a limit that more requests did not better
 _WINDOW = 0.25  # seconds
 _GLANCE = 0.1  # seconds
-_PLAIN = 1.5
+_PLAIN = 1.3
+_ALL_OF_IT = 0.9
 _REQUEST_WEIGHT = 64 * 1024  # a request costs about as much as this many bytes
 
 
@@ -81,8 +83,9 @@ class Pacing:
         if now < self._hold_until:
             return
         if rate > self._best * _GAIN:
+            step = self._next_step(rate)
             self._best, self._good = rate, self.limit
-            self.limit = min(self.most, max(self.limit + 1, int(self.limit * _GROWTH)))
+            self.limit = min(self.most, max(self.limit + 1, int(self.limit * step)))
         elif self.limit > self._good:
             self.limit = self._good
             self._hold_until = now + _REST
@@ -90,6 +93,13 @@ class Pacing:
             # Rested: what the line gives may have changed, so the present rate is the one to better.
             self._best = rate
             self.limit = min(self.most, self.limit + max(1, self.limit // 4))
+
+    def _next_step(self, rate: float) -> float:
+        """How much to grow after a gain: freely while all of the last step paid, else only by what was gained."""
+        if not self._best:
+            return _FIRST_STEP
+        gain = rate / self._best
+        return _GROWTH if gain >= _ALL_OF_IT * self.limit / self._good else min(gain, _GROWTH)
 
 
 class SharedPacing:

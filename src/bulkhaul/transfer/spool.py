@@ -84,29 +84,20 @@ def decode_batch(data: bytes) -> list[Upload | Compare]:
 def _plain(task: Upload | Compare) -> tuple[object, ...]:
     if isinstance(task, Upload):
         return tuple(task.file), task.reason
-    return tuple(task.file), tuple(task.remote), encode(task.record) if task.record else None
+    return tuple(task.file), tuple(task.remote), encode(task.record).decode("ascii") if task.record else None
 
 
-def _task(file: Any, second: Any, *record: bytes | None) -> Upload | Compare:
+def _task(file: Any, second: Any, *record: str | None) -> Upload | Compare:
     if not record:
         return Upload(LocalFile(*file), second)
-    return Compare(LocalFile(*file), RemoteObject(*second), decode(record[0]) if record[0] else None)
+    return Compare(LocalFile(*file), RemoteObject(*second), decode(record[0].encode("ascii")) if record[0] else None)
 
 
 def encode_task(task: Upload | Compare) -> bytes:
     """The task as one line without its newline."""
-    fields: list[Any] = [task.file]
-    if isinstance(task, Compare):
-        fields += [task.remote, encode(task.record).decode("ascii") if task.record else None]
-    else:
-        fields.append(task.reason)
-    return json.dumps(fields).encode("ascii")
+    return json.dumps(_plain(task)).encode("ascii")
 
 
 def decode_task(line: bytes) -> Upload | Compare:
     """The task of a line."""
-    file, *rest = json.loads(line)
-    if len(rest) == 1:
-        return Upload(LocalFile(*file), rest[0])
-    remote, record = rest
-    return Compare(LocalFile(*file), RemoteObject(*remote), decode(record.encode("ascii")) if record else None)
+    return _task(*json.loads(line))
