@@ -1,6 +1,6 @@
 # bulkhaul: `make demo` shows it, `make test` tests it, `make env` makes .venv for work.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench lint fast slurm-packages
+.PHONY: help env demo test check bench docs lint fast slurm-packages
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -15,6 +15,7 @@ help:
 	@echo 'make test    run all tests with coverage (as root on Debian: installs SLURM if it is missing)'
 	@echo 'make check   lint, types and the fast tests'
 	@echo 'make bench   bulkhaul beside s5cmd, rclone, aws and the naive way (needs a C compiler; BENCH=... chooses)'
+	@echo 'make docs    the reference of the package as web pages, build/docs/index.html'
 
 env: $(READY)
 
@@ -39,6 +40,16 @@ check: lint fast
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/bench.py $(BENCH)
+
+# The package looks its steps up when they are asked for: the star asks for all, so that pdoc sees them. pdoc looks in the
+# wrong module for the types of a NamedTuple's constructor; any other warning is an error.
+MODULES = $(filter-out bulkhaul.cli.% %.__init__,$(subst /,.,$(patsubst src/%.py,%,$(shell find src/bulkhaul -name '*.py' | sort))))
+REFERENCE ?= build/docs
+docs: $(READY)
+	@$(BIN)/python -W error -W 'ignore:Error parsing type annotation' \
+		-c 'from bulkhaul import *; from pdoc.__main__ import cli; cli()' \
+		--docformat google --no-include-undocumented --output-directory $(REFERENCE) bulkhaul $(MODULES)
+	@echo '$(REFERENCE)/index.html'
 
 lint: $(READY)
 	@$(BIN)/ruff check

@@ -167,6 +167,23 @@ def test_readmes_commands_run_and_say_what_it_shows(reader: tuple[Path, dict[str
 
 
 @pytest.mark.slow
+def test_make_docs_writes_a_reference_of_each_step(tmp_path: Path) -> None:
+    import bulkhaul
+
+    # The environment that runs the tests is taken as it is: `make` must not install anything now.
+    make = ["make", "docs", f"REFERENCE={tmp_path}", f"BIN={Path(sys.executable).parent}"]
+    ready = ["-o", ".venv/.ready"]
+    done = subprocess.run([*make, *ready], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout == f"{tmp_path}/index.html\n"
+    page = (tmp_path / "bulkhaul.html").read_text(encoding="utf-8")
+    assert [step for step in bulkhaul.__all__ if f'id="{step}"' not in page] == []
+    linked = {link for link in re.findall(r'href="([^":#]+\.html)[^"]*"', page) if "/" in link}
+    assert "bulkhaul/worker.html" in linked, "the types of a step are documented too"
+    assert [link for link in sorted(linked) if not (tmp_path / link).exists()] == []
+
+
+@pytest.mark.slow
 def test_pip_installs_the_package_by_itself(tmp_path: Path) -> None:
     """README offers `pip install .` into an environment of one's own."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]

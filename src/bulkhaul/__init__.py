@@ -50,4 +50,5 @@ def __getattr__(name: str) -> object:
     """Import a step when it is first asked for: `--help` must not wait for boto3."""
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    step = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return step

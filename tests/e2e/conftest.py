@@ -14,11 +14,10 @@ from servers.stub_s3 import Front, StubS3
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test of a lab once with each engine, but for those marked `one_engine`, with the reason."""
+    """Run each test of a lab once with each engine."""
     chosen = any("engine" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
     if "engine" in metafunc.fixturenames and not chosen:
-        one = metafunc.definition.get_closest_marker("one_engine")
-        metafunc.parametrize("engine", ENGINES[:1] if one else ENGINES)
+        metafunc.parametrize("engine", ENGINES)
 
 
 @pytest.fixture

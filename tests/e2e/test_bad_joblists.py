@@ -24,7 +24,7 @@ from e2e.lab import Lab, job_name, plate_folder
 from e2e.oracle import assert_plates_arrived, plain_client, remote_keys
 from e2e.poor_lab import PoorLab
 
-pytestmark = [pytest.mark.s3, pytest.mark.one_engine("what is wrong is found before anything is sent")]
+pytestmark = pytest.mark.s3
 
 # ------------------------------------------------------------------------------------------------- results folders
 

@@ -31,7 +31,7 @@ from servers.stub.message import Answer, Request, error
 from servers.stub_s3 import StubS3
 from servers.tls import self_signed
 
-pytestmark = [pytest.mark.s3, pytest.mark.one_engine("the probe finds these through boto3 whatever the engine")]
+pytestmark = pytest.mark.s3
 
 NOBODYS_SECRET = "a-secret-that-belongs-to-nobody"
 

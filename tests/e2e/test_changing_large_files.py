@@ -30,7 +30,7 @@ from e2e.turnstile import Turnstile, is_probe, worker_held
 from servers.seaweed import Seaweed
 from servers.stub_s3 import StubS3
 
-pytestmark = [pytest.mark.s3, pytest.mark.one_engine("parts go through boto3 whatever the engine")]
+pytestmark = pytest.mark.s3
 
 
 GIB = 1 << 30

@@ -15,7 +15,7 @@ from e2e.turnstile import amid_files, front_env, worker_held
 from servers.disk import fill_blocks, fill_inodes, make_room, remount, small_file_system
 from servers.stub_s3 import StubS3
 
-pytestmark = [pytest.mark.s3, pytest.mark.one_engine("the joblist's storage knows no engine")]
+pytestmark = pytest.mark.s3
 
 LIMITS = pytest.mark.parametrize(("roomy", "exhaust"), [("size=2m", fill_blocks), ("nr_inodes=150", fill_inodes)])
 

@@ -26,7 +26,7 @@ from e2e.turnstile import Turnstile, worker_held
 from servers.stub.script import error_in_200, lose_answer
 from servers.stub_s3 import StubS3
 
-pytestmark = [pytest.mark.s3, pytest.mark.one_engine("parts go through boto3 whatever the engine")]
+pytestmark = pytest.mark.s3
 
 
 def parts_stored(front: StubS3) -> list[int]:

@@ -151,7 +151,6 @@ def test_a_task_that_slurm_starts_twice_at_once_ends_well_both_times(
     assert claims == 2, "one claim and one end: the twin claimed nothing\n" + logs(lab)
 
 
-@pytest.mark.one_engine("nothing is sent")
 def test_the_array_says_in_one_line_what_is_missing(lab: Lab, slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
     env = {"BULKHAUL_PYTHON": "/nonexistent/python"}
     job = submit(slurm_cluster, lab, env, "--array=0")

@@ -107,7 +107,6 @@ def test_three_workers_share_a_joblist_while_one_is_killed(lab: Lab) -> None:
     ("operation", "free"),
     [("PutObject", 2), ("HeadObject", 0), ("UploadPart", 0), ("DeleteObject", 0), ("DeleteObject", 1)],
 )
-@pytest.mark.one_engine("the probe speaks boto3 whatever the engine")
 def test_what_a_worker_killed_in_its_probe_left_is_removed_by_the_next(
     lab: Lab, front: StubS3, operation: str, free: int, engine: str
 ) -> None:
