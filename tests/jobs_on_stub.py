@@ -8,9 +8,9 @@ from pathlib import Path
 from bulkhaul.joblist.heartbeat import LeaseTimes
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.s3 import connection
-from bulkhaul.s3.client import S3Options
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.transfer.dataset import TransferOptions
 from bulkhaul.worker import WorkerReport, transfer_joblist

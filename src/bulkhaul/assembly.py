@@ -10,9 +10,9 @@ from bulkhaul.errors import UsageError
 
 if TYPE_CHECKING:
     from bulkhaul.joblist.heartbeat import LeaseTimes
-    from bulkhaul.s3.client import S3Options
     from bulkhaul.s3.connection import Connection
     from bulkhaul.s3.credentials import Provider
+    from bulkhaul.s3.endpoint import S3Options
     from bulkhaul.s3.location import S3Location
     from bulkhaul.settings import Settings
     from bulkhaul.sources.layouts import Layout
@@ -28,7 +28,7 @@ def lease_times(settings: Settings) -> LeaseTimes:
 
 def s3_options(settings: Settings) -> S3Options:
     """How to reach the S3 server."""
-    from bulkhaul.s3.client import S3Options
+    from bulkhaul.s3.endpoint import S3Options
 
     return S3Options(
         engine=settings.engine,

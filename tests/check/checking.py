@@ -8,9 +8,9 @@ from pathlib import Path
 from bulkhaul.check.joblist import CheckReport, check_joblist
 from bulkhaul.errors import UsageError
 from bulkhaul.joblist.joblist import Joblist
-from bulkhaul.s3.client import S3Options
 from bulkhaul.s3.connection import Connection, connect
 from bulkhaul.s3.credentials import CredentialPool
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.providers import default_chain
 

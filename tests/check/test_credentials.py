@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from bulkhaul.errors import CredentialsError
-from bulkhaul.s3.client import S3Options
 from bulkhaul.s3.connection import Connection, connect
 from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.providers import default_chain
 from check.checking import BUCKET, add, check, make_dataset, notices, problems

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bulkhaul.s3.client import S3Options, endpoint_of, make_client
+from bulkhaul.s3.client import endpoint_of, make_client
 from bulkhaul.s3.credentials import CredentialSource
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.engine import Engine
 from bulkhaul.s3.engine_obstore import ObstoreEngine
 from bulkhaul.s3.engine_s3transfer import S3TransferEngine

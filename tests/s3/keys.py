@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulkhaul.s3.client import S3Options
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 
 TARGET = S3Location("bucket", "lab/plate")

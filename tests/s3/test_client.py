@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bulkhaul import errors
-from bulkhaul.s3.client import Endpoint, S3Options, endpoint_of, make_client
+from bulkhaul.s3.client import endpoint_of, make_client
+from bulkhaul.s3.endpoint import Endpoint, S3Options
 from s3.reach import client_for_stub, fixed_source
 from servers.stub_s3 import StubS3
 

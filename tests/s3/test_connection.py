@@ -8,9 +8,9 @@ from typing import Literal
 import pytest
 
 from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
-from bulkhaul.s3.client import S3Options
 from bulkhaul.s3.connection import connect
 from bulkhaul.s3.credentials import CredentialPool, Grant
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.providers import default_chain
 from servers.seaweed import Seaweed

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhaul import errors
-from bulkhaul.s3.client import S3Options
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.engine import RemoteObject, Repeat, once
 from bulkhaul.s3.listing import list_ordered, list_spilled
 from bulkhaul.s3.location import S3Location

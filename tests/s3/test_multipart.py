@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from bulkhaul import errors
-from bulkhaul.s3.client import S3Options, make_client
+from bulkhaul.s3.client import make_client
 from bulkhaul.s3.credentials import CredentialSource, Grant, Token
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.multipart import abort_upload
 from s3.expected import KEY, crc, etag_of

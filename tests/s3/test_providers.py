@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import CredentialsError, UsageError
-from bulkhaul.s3.client import S3Options
 from bulkhaul.s3.credentials import CredentialSource, Token
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.providers import (
     default_chain,
 )

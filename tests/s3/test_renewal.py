@@ -11,14 +11,14 @@ import pytest
 from obstore.store import S3Store
 
 from bulkhaul.errors import CredentialsError, ObjectRefused
-from bulkhaul.s3.client import S3Options, make_client, s3_errors
+from bulkhaul.s3.client import LiveCredentials, make_client, s3_errors
 from bulkhaul.s3.credentials import (
     CredentialSource,
     Grant,
     Token,
-    botocore_credentials,
     obstore_provider,
 )
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.retry import repeat
 from s3.bank import TARGET, Bank
@@ -46,7 +46,7 @@ def test_boto3_and_obstore_outlive_tokens_of_a_second(stub: StubS3) -> None:
         config={"endpoint": stub.url, "region": "us-east-1", "unsigned_payload": True},
         client_options={"allow_http": True},
         retry_config={"max_retries": 0},
-        credential_provider=obstore_provider(source),  # type: ignore[arg-type]
+        credential_provider=obstore_provider(source.token),  # type: ignore[arg-type]
     )
     number, end = 0, time.monotonic() + 3.0
     while time.monotonic() < end:
@@ -128,7 +128,7 @@ def test_the_sources_own_error_comes_out_of_a_boto3_request(stub: StubS3) -> Non
 
 def test_botocore_sees_each_token_as_it_is_now() -> None:
     bank = Bank(life=5.0)
-    credentials = botocore_credentials(bank.source())
+    credentials = LiveCredentials(bank.source())
 
     first = credentials.get_frozen_credentials()
     bank.wait(6)
@@ -139,6 +139,6 @@ def test_botocore_sees_each_token_as_it_is_now() -> None:
 
 
 def test_obstore_is_made_to_ask_again_soon_also_for_keys_without_an_end() -> None:
-    given = obstore_provider(CredentialSource(Bank(life=None), TARGET))()
+    given = obstore_provider(CredentialSource(Bank(life=None), TARGET).token)()
 
     assert given["expires_at"] <= datetime.now(UTC) + timedelta(minutes=5)

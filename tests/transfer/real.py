@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bulkhaul.s3.client import S3Options
 from bulkhaul.s3.connection import Connection, connect
 from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.transfer.dataset import TransferOptions
 from transfer.rig import Rig

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulkhaul.s3.client import Endpoint, S3Options
 from bulkhaul.s3.connection import Connection
+from bulkhaul.s3.endpoint import Endpoint, S3Options
 from bulkhaul.s3.engine import RemoteObject, Repeat, once
 from bulkhaul.s3.location import S3Location
 from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset

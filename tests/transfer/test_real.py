@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from bulkhaul.errors import ClaimLost
-from bulkhaul.s3.client import S3Options
 from bulkhaul.s3.connection import connect
 from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.transfer.dataset import SyncLevel, TransferOptions, audit_dataset
 from bulkhaul.transfer.manifest import read_manifest

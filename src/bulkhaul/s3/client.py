@@ -6,22 +6,20 @@ the result is read back into one `Endpoint` value, so that obstore talks to the 
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.exceptions as boto
 import botocore.session
 import urllib3.exceptions
 from botocore.config import Config
-from botocore.credentials import CredentialProvider, CredentialResolver, Credentials
+from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, ReadOnlyCredentials
 from botocore.handlers import add_expect_header
 from botocore.loaders import Loader, create_loader
 
@@ -34,46 +32,9 @@ from bulkhaul.errors import (
     Unreachable,
     UsageError,
 )
-from bulkhaul.s3.credentials import CredentialSource, botocore_credentials
+from bulkhaul.s3.credentials import CredentialSource
+from bulkhaul.s3.endpoint import Endpoint, S3Options, needs_signed_payload
 from bulkhaul.s3.faults import ENDPOINT_STEP, HEAD_REFUSED, translate
-
-
-@dataclass(frozen=True, slots=True)
-class S3Options:
-    """How S3 is reached; what is None comes from AWS's own variables and profiles. Timeouts in seconds."""
-
-    engine: Literal["auto", "obstore", "s3transfer"] = "auto"
-    endpoint_url: str | None = None
-    region: str | None = None
-    profile: str | None = None
-    ca_bundle: str | None = None
-    addressing_style: Literal["auto", "path", "virtual"] = "auto"
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0
-    max_connections: int = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where S3 is, as botocore resolved it; `url` is None for AWS's own endpoint of the region."""
-
-    url: str | None
-    region: str
-    ca_bundle: str | None
-    path_style: bool
-
-    @property
-    def allow_http(self) -> bool:
-        """Whether the endpoint is plain http."""
-        return self.url is not None and self.url.startswith("http://")
-
-    @property
-    def sign_payload(self) -> bool:
-        """Whether bodies are signed: only over plain http to another host; TLS or the loopback protects them else."""
-        return self.url is not None and _needs_signed_payload(self.url)
-
-    def __str__(self) -> str:
-        return self.url or f"AWS {self.region}"
 
 
 def make_client(service: str, options: S3Options, *, source: CredentialSource | None) -> Any:
@@ -88,7 +49,7 @@ def make_client(service: str, options: S3Options, *, source: CredentialSource | 
         session.register_component("credential_provider", resolver)
     with s3_errors(options.endpoint_url or service):
         client = _create(session, service, options, sign_payload=False)
-        if service == "s3" and _needs_signed_payload(client.meta.endpoint_url):
+        if service == "s3" and needs_signed_payload(client.meta.endpoint_url):
             client = _create(session, service, options, sign_payload=True)
     # Python's http client waits a round trip for `100 Continue` before each body that is a file.
     client.meta.events.unregister("before-call.s3", add_expect_header)
@@ -169,15 +130,17 @@ def _ca_bundle(session: botocore.session.Session, options: S3Options) -> str | N
     return value
 
 
-def _needs_signed_payload(url: str) -> bool:
-    parts = urlsplit(url)
-    if parts.scheme != "http":
-        return False
-    host = parts.hostname or ""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost"
+class LiveCredentials(Credentials):
+    """Credentials of botocore's that are read from the source at each signature, without botocore's windows."""
+
+    def __init__(self, source: CredentialSource) -> None:
+        self._source = source
+        self.method = "bulkhaul"
+        self.account_id = None
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        token = self._source.token()
+        return ReadOnlyCredentials(token.access_key, token.secret_key, token.session_token)
 
 
 class _SourceProvider(CredentialProvider):  # type: ignore[misc, unused-ignore]
@@ -190,7 +153,7 @@ class _SourceProvider(CredentialProvider):  # type: ignore[misc, unused-ignore]
         self._source = source
 
     def load(self) -> Credentials:
-        return botocore_credentials(self._source)
+        return LiveCredentials(self._source)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bulkhaul.errors import UsageError
-from bulkhaul.s3.client import Endpoint, S3Options, endpoint_of, make_client
+from bulkhaul.s3.client import endpoint_of, make_client
 from bulkhaul.s3.credentials import CredentialPool, CredentialSource
+from bulkhaul.s3.endpoint import Endpoint, S3Options
 from bulkhaul.s3.engine import Engine
 from bulkhaul.s3.location import S3Location
 

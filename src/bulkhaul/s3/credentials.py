@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from botocore.credentials import Credentials, ReadOnlyCredentials
-
 from bulkhaul.errors import BulkhaulError, CredentialsError
 from bulkhaul.s3.location import S3Location
 from bulkhaul.stopping import utc_now
@@ -220,32 +218,14 @@ class CredentialPool:
             return source
 
 
-class _LiveCredentials(Credentials):
-    """Credentials of botocore's that are read from the source at each signature, without botocore's windows."""
+def obstore_provider(fresh_token: Callable[[], Token]) -> Callable[[], dict[str, Any]]:
+    """A source's `token` as obstore's `credential_provider` wants it.
 
-    def __init__(self, source: CredentialSource) -> None:
-        self._source = source
-        self.method = "bulkhaul"
-        self.account_id = None
-
-    def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        token = self._source.token()
-        return ReadOnlyCredentials(token.access_key, token.secret_key, token.session_token)
-
-
-def botocore_credentials(source: CredentialSource) -> Credentials:
-    """The source as botocore wants it; signing raises CredentialsError as it is."""
-    return _LiveCredentials(source)
-
-
-def obstore_provider(source: CredentialSource) -> Callable[[], dict[str, Any]]:
-    """The source as obstore's `credential_provider` wants it.
-
-    obstore hides what a provider raises, so call `source.token()` before the request: it raises plainly.
+    obstore hides what a provider raises, so call `fresh_token` before the request: it raises plainly.
     """
 
     def provide() -> dict[str, Any]:
-        token = source.token()
+        token = fresh_token()
         soon = utc_now() + _OBSTORE_LIFE
         return {
             "access_key_id": token.access_key,

@@ -23,8 +23,9 @@ from bulkhaul.errors import (
     ObjectRefused,
     UsageError,
 )
-from bulkhaul.s3.client import S3Options, make_client, open_session, s3_errors
+from bulkhaul.s3.client import make_client, open_session, s3_errors
 from bulkhaul.s3.credentials import Grant, Provider, Token
+from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.retry import RetryPolicy, repeat
 

@@ -16,11 +16,11 @@ from bulkhaul.transfer.backlog import Backlog
 from bulkhaul.transfer.journal import Journal
 from bulkhaul.transfer.lanes import Halt, Lane
 from bulkhaul.transfer.listings import Listings
-from bulkhaul.transfer.manifest import Outcome, Record
 from bulkhaul.transfer.pacing import Pacing, SharedPacing
 from bulkhaul.transfer.plan import Compare, Upload
 from bulkhaul.transfer.progress import Tally
 from bulkhaul.transfer.requests import Requests
+from bulkhaul.transfer.small import is_new
 from bulkhaul.transfer.spool import Spool
 from bulkhaul.transfer.terms import Gate, Progress, TransferOptions, Workspace
 from bulkhaul.transfer.upload import Sender
@@ -130,7 +130,7 @@ class Run:
     def _work(self, task: Upload | Compare) -> None:
         record = self._sender.send(task)
         self.journal.append(record)
-        self.tally.settled(record, sent=_is_new(record, task))
+        self.tally.settled(record, sent=is_new(record, task))
 
     def _gate_or_halt(self, gate: Gate) -> Gate:
         def both() -> None:
@@ -138,8 +138,3 @@ class Run:
             gate()
 
         return both
-
-
-def _is_new(record: Record, task: Upload | Compare) -> bool:
-    carried_over = isinstance(task, Compare) and record is task.record
-    return record.outcome is Outcome.SENT and not carried_over

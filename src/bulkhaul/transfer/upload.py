@@ -23,18 +23,18 @@ from bulkhaul.errors import (
     Transient,
     UploadGone,
 )
-from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.engine import Engine
 from bulkhaul.s3.multipart import upload_large
 from bulkhaul.sources.tree import LocalFile, read_path
 from bulkhaul.transfer.compare import Likeness, same_slices
 from bulkhaul.transfer.journal import Journal
-from bulkhaul.transfer.manifest import Outcome, Record, Verified, failed
+from bulkhaul.transfer.manifest import Record, failed
 from bulkhaul.transfer.pacing import SharedPacing
 from bulkhaul.transfer.plan import Compare, Upload
 from bulkhaul.transfer.reading import SourceStorageFailed, opened, read_as_planned, read_whole, slices
 from bulkhaul.transfer.requests import Requests
+from bulkhaul.transfer.small import same_record, sent_record, settle_small
 from bulkhaul.transfer.terms import TransferOptions
 
 _FAULTS_OF_ALL = (CredentialsError, BucketUnusable, ClockSkewed, Throttled)
@@ -100,14 +100,18 @@ class Sender:
         return self._small(task, file, body)
 
     def _small(self, task: Upload | Compare, file: LocalFile, body: bytes) -> Record:
-        if isinstance(task, Compare) and (same := self._likeness(task, file, [body])):
-            return _same(task, file, same)
-        crc = encode_crc64nvme(crc64nvme(body))
-        return _sent(file, self._put(self.key_of(task.name), body, crc), crc)
+        return settle_small(
+            task,
+            file,
+            body,
+            part_size=self.options.part_size,
+            put=self._put,
+            stored_crc=self.requests.stored_crc64nvme,
+        )
 
     def _large(self, task: Upload | Compare, fd: int, file: LocalFile) -> Record:
         if isinstance(task, Compare) and (same := self._likeness(task, file, slices(fd, gate=self.requests.gate))):
-            return _same(task, file, same)
+            return same_record(task, file, same)
         moved = 0
 
         def on_bytes(nbytes: int) -> None:
@@ -131,7 +135,7 @@ class Sender:
             )
         finally:
             self.moved(-moved, task.name)  # the whole file is counted, or will be sent again
-        return _sent(file, result.etag, result.crc64nvme)
+        return sent_record(file, result.etag, result.crc64nvme)
 
     def _likeness(self, task: Compare, file: LocalFile, data: Iterable[bytes]) -> Likeness | None:
         if file.size != task.remote.size:
@@ -143,7 +147,8 @@ class Sender:
             stored_crc=lambda: self.requests.stored_crc64nvme(task.remote.key),
         )
 
-    def _put(self, key: str, body: bytes, crc: str) -> str:
+    def _put(self, name: str, body: bytes, crc: str) -> str:
+        key = self.key_of(name)
         engine, portable = self.connection.engine, self.connection.portable
         try:
             return self._put_by(engine, key, body, crc)
@@ -180,33 +185,3 @@ class Storm:
     def over(self) -> None:
         """A file arrived."""
         self._count = 0
-
-
-def _sent(file: LocalFile, etag: str, crc: str) -> Record:
-    return Record(
-        name=file.name,
-        outcome=Outcome.SENT,
-        size=file.size,
-        mtime_ns=file.mtime_ns,
-        ctime_ns=file.ctime_ns,
-        etag=etag,
-        crc64nvme=crc,
-        verified=Verified.PUT,
-    )
-
-
-def _same(task: Compare, file: LocalFile, likeness: Likeness) -> Record:
-    # An earlier record that agrees is carried over as it is, so that the manifest stays the same too.
-    if task.record is not None and task.record.describes(file):
-        return task.record
-    return Record(
-        name=file.name,
-        outcome=Outcome.SKIPPED,
-        reason="same content",
-        size=file.size,
-        mtime_ns=file.mtime_ns,
-        ctime_ns=file.ctime_ns,
-        etag=task.remote.etag,
-        crc64nvme=likeness.crc64nvme,
-        verified=likeness.verified,
-    )
