@@ -171,7 +171,7 @@ def test_make_docs_writes_a_reference_of_each_step(tmp_path: Path) -> None:
     import bulkhaul
 
     # The environment that runs the tests is taken as it is: `make` must not install anything now.
-    make = ["make", "docs", f"REFERENCE={tmp_path}", f"BIN={Path(sys.executable).parent}"]
+    make = ["make", "--no-print-directory", "docs", f"REFERENCE={tmp_path}", f"BIN={Path(sys.executable).parent}"]
     ready = ["-o", ".venv/.ready"]
     done = subprocess.run([*make, *ready], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

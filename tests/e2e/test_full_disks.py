@@ -47,6 +47,14 @@ def test_a_report_that_finds_no_room_is_no_traceback(lab: Lab) -> None:
     assert "standard output: No space left on device" in the_complaint(done.stderr)
 
 
+def test_a_log_that_finds_no_room_changes_no_exit_code(lab: Lab) -> None:
+    lab.fill(plates=1)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(lab.command(TRANSFER, "-i", lab.joblist), env=lab.env, stdout=full, stderr=full)
+    assert done.returncode == 0
+    assert set(lab.statuses().values()) == {"success"}
+
+
 @LIMITS
 def test_a_worker_on_a_full_disk_takes_no_job(lab: Lab, roomy: str, exhaust: Callable[[Path], None]) -> None:
     with small_file_system(lab.joblist, options=roomy):

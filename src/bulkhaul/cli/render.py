@@ -6,8 +6,10 @@ and nothing else; the messages move to standard error.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,10 +27,20 @@ _LEVELS = {0: logging.ERROR, 1: logging.WARNING, 2: logging.INFO, 3: logging.DEB
 
 
 def prepare_streams() -> None:
-    """Make every name printable: what the terminal's encoding lacks is written as an escape, never a crash."""
+    """Make every name printable (what the encoding lacks is an escape, never a crash) and every exit code ours."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    atexit.register(_drop_what_cannot_be_written)
+
+
+def _drop_what_cannot_be_written() -> None:
+    # Python's own last flush of a log on a full disk would fail, and end a worker with 120 whatever became of its jobs.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def speaker(verbosity: int, *, as_json: bool) -> Say:
