@@ -34,7 +34,7 @@ from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.features import Features
 from bulkhaul.stopping import StopRequest
 from bulkhaul.targets import TargetOf, location_of
-from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset
+from bulkhaul.transfer.dataset import Progress, Senders, TransferOptions, TransferReport, Workspace, transfer_dataset
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Work:
     stop: StopRequest
     say: Say
     show: ShowProgress
+    senders: Senders
     sent: Sent = field(default_factory=Sent)
 
 
@@ -152,6 +153,7 @@ def _transfer(claim: Claim, work: Work) -> TransferReport:
         workspace=workspace_of(work.joblist, claim.name, claim.generation),
         gate=gate,
         report=on_progress,
+        senders=work.senders,
     )
 
 

@@ -1,10 +1,15 @@
-"""The one place that starts other programs: an argument list, a time limit, text back; never a shell."""
+"""The one place that starts other programs, from an argument list and never through a shell.
+
+A program runs to its end within a time limit, or, one of our own modules, beside us until we close its input.
+"""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from bulkhaul.errors import BulkhaulError
 
@@ -45,3 +50,43 @@ def run(arguments: Sequence[str], *, timeout: float, env: Mapping[str, str] | No
         reason = error.strerror or str(error)
         raise ProgramFailed(arguments[0], reason, "check that it is installed and on PATH") from error
     return Completed(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+class RunningModule:
+    """A module of this package in an interpreter of its own, which ends when its `input` is closed.
+
+    Raises:
+        ProgramFailed: it could not be started.
+    """
+
+    def __init__(self, name: str) -> None:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of our own
+                # -P: a folder named like one of our modules in the working folder is none of them.
+                [sys.executable, "-P", "-m", name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ProgramFailed(sys.executable, reason, "check this node's limit of processes and memory") from error
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.pid = process.pid
+        self.input: IO[bytes] = process.stdin
+        self.output: IO[bytes] = process.stdout
+        self._process = process
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until it has ended; kill it after `timeout` seconds."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.output.close()

@@ -24,7 +24,7 @@ from bulkhaul.slurm import environment as slurm
 from bulkhaul.slurm.query import TaskStates
 from bulkhaul.stopping import StopRequest
 from bulkhaul.targets import TargetOf, sample_locations
-from bulkhaul.transfer.dataset import TransferOptions
+from bulkhaul.transfer.dataset import Senders, TransferOptions
 
 
 @dataclass(slots=True)
@@ -80,10 +80,13 @@ def transfer_joblist(
     limit = slurm.deadline(task) if task else None
     stop = StopRequest(deadline=min(filter(None, (deadline, limit)), default=None))
     owner = this_owner(_as_slurm_task(task))
-    work = Work(joblist, Preflight(joblist, connect, owner, say, stop.check), target_of, options, stop, say, show)
     report = WorkerReport()
-    with stop.listening():
+    with stop.listening(), Senders(options.sender_processes) as senders:
+        preflight = Preflight(joblist, connect, owner, say, stop.check)
+        work = Work(joblist, preflight, target_of, options, stop, say, show, senders)
         try:
+            if joblist.open_names():
+                senders.start()
             _check_targets(work)
             _claim_all(work, report, _judge_of_owners())
         except BulkhaulError as error:

@@ -13,7 +13,7 @@ from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.endpoint import Endpoint, S3Options
 from bulkhaul.s3.engine import RemoteObject, Repeat, once
 from bulkhaul.s3.location import S3Location
-from bulkhaul.transfer.dataset import Progress, TransferOptions, TransferReport, Workspace, transfer_dataset
+from bulkhaul.transfer.dataset import Progress, Senders, TransferOptions, TransferReport, Workspace, transfer_dataset
 
 BUCKET = "memory"
 NOTICED = 3.0
@@ -97,6 +97,7 @@ class Rig:
     partials: list[Path] = field(default_factory=list)
     seen: list[Progress] = field(default_factory=list)
     gate: Callable[[], None] = lambda: None
+    senders: Senders = field(default_factory=lambda: Senders(0))
 
     @property
     def source(self) -> Path:
@@ -121,6 +122,7 @@ class Rig:
             workspace=self.next_workspace(),
             gate=self.gate,
             report=self.seen.append,
+            senders=self.senders,
         )
         if report.ok:
             for path in self.partials:

@@ -5,6 +5,7 @@ import os
 import tempfile
 import threading
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -54,14 +55,14 @@ def test_tasks_come_in_their_order_while_more_are_put(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=produce)
     thread.start()
-    assert list(backlog.tasks()) == [upload(number) for number in range(5_000)]
+    assert list(chain.from_iterable(backlog.batches())) == [upload(number) for number in range(5_000)]
     thread.join()
     backlog.close()
 
 
 def test_whoever_waits_gets_a_single_task_at_once(tmp_path: Path) -> None:
     backlog = Backlog(tmp_path, gate=lambda: None)
-    tasks = backlog.tasks()
+    tasks = chain.from_iterable(backlog.batches())
     threading.Timer(0.1, backlog.put, [upload(1)]).start()
     begun = time.monotonic()
     assert next(tasks) == upload(1)
@@ -77,7 +78,7 @@ def test_an_error_voids_what_is_left(tmp_path: Path) -> None:
         backlog.put(upload(number))
     backlog.end(Stopped("plan", "stopped", "again"))
     with pytest.raises(Stopped):
-        next(backlog.tasks())
+        next(backlog.batches())
     backlog.close()
 
 
@@ -107,7 +108,7 @@ def test_a_file_that_takes_less_than_it_is_given_loses_no_task(tmp_path: Path, m
     for number in range(600):
         backlog.put(upload(number))
     backlog.end()
-    assert list(backlog.tasks()) == [upload(number) for number in range(600)]
+    assert list(chain.from_iterable(backlog.batches())) == [upload(number) for number in range(600)]
     backlog.close()
 
 
@@ -121,7 +122,7 @@ def test_a_file_that_gives_back_less_than_was_written_is_a_storage_error(
     read = os.pread
     monkeypatch.setattr(os, "pread", lambda fd, length, start: read(fd, length, start)[:-1])
     with pytest.raises(StorageError, match="lost what was written") as caught:
-        list(backlog.tasks())
+        list(backlog.batches())
     assert caught.value.thing == str(tmp_path)
     backlog.close()
 
@@ -134,7 +135,7 @@ def test_a_stop_is_noticed_while_the_plan_hangs(tmp_path: Path) -> None:
 
     backlog = Backlog(tmp_path, gate=gate)
     backlog.put(upload(1))
-    tasks = backlog.tasks()
+    tasks = chain.from_iterable(backlog.batches())
     assert next(tasks) == upload(1)
     with pytest.raises(Stopped, match="time limit"):
         next(tasks)

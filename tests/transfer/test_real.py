@@ -24,7 +24,7 @@ from bulkhaul.s3.connection import connect
 from bulkhaul.s3.credentials import CredentialPool, Grant, Token
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
-from bulkhaul.transfer.dataset import SyncLevel, TransferOptions, audit_dataset
+from bulkhaul.transfer.dataset import Senders, SyncLevel, TransferOptions, audit_dataset
 from bulkhaul.transfer.manifest import read_manifest
 from servers.seaweed import ADMIN, Seaweed
 from servers.stub import script
@@ -74,15 +74,17 @@ class Scene:
         assert self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []) == []
 
 
-@pytest.fixture(params=["obstore", "s3transfer"])
+@pytest.fixture(params=["obstore", "s3transfer", "sender processes"])
 def scene(request: pytest.FixtureRequest, tmp_path: Path, s3_server: Seaweed, bucket: str) -> Iterator[Scene]:
-    with StubS3(front=Front(s3_server.url, ADMIN.access_key, ADMIN.secret_key)) as front:
+    engine, count = ("obstore", 2) if request.param == "sender processes" else (request.param, 0)
+    with StubS3(front=Front(s3_server.url, ADMIN.access_key, ADMIN.secret_key)) as front, Senders(count) as senders:
+        senders.start()
         issued = front.tokens.issue(None)
         token = Token(issued.access_key, issued.secret_key, issued.session_token)
-        connection = real_connection(front.url, bucket, request.param, token)
-        rig = Rig(tmp_path, connection, TransferOptions(**SMALL_PARTS))  # type: ignore[arg-type]
+        connection = real_connection(front.url, bucket, engine, token)
+        rig = Rig(tmp_path, connection, TransferOptions(**SMALL_PARTS), senders=senders)  # type: ignore[arg-type]
         rig.source.mkdir()
-        yield Scene(rig, front, s3_server.client(), bucket, request.param, token)
+        yield Scene(rig, front, s3_server.client(), bucket, engine, token)
 
 
 def small_files(number: int) -> dict[str, bytes]:

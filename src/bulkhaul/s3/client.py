@@ -139,6 +139,7 @@ class LiveCredentials(Credentials):
         self.account_id = None
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """The keys of this moment; CredentialsError as it is when there are none."""
         token = self._source.token()
         return ReadOnlyCredentials(token.access_key, token.secret_key, token.session_token)
 

@@ -15,7 +15,10 @@ from bulkhaul.s3.location import S3Location
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A location with all that reaches it; safe from many threads, but not across a fork."""
+    """A location with all that reaches it; safe from many threads, but not across a fork.
+
+    `across_processes`: another process can make the engine's puts from endpoint, options and a token alone.
+    """
 
     location: S3Location
     engine: Engine
@@ -24,6 +27,7 @@ class Connection:
     source: CredentialSource
     options: S3Options
     endpoint: Endpoint
+    across_processes: bool = False
 
 
 def connect(location: S3Location, *, options: S3Options, credentials: CredentialPool) -> Connection:
@@ -47,6 +51,7 @@ def connect(location: S3Location, *, options: S3Options, credentials: Credential
         source=source,
         options=options,
         endpoint=endpoint,
+        across_processes=engine is not None and engine is not portable,
     )
 
 

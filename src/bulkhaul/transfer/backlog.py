@@ -70,8 +70,8 @@ class Backlog:
         """Give the space back."""
         self._file.close()
 
-    def tasks(self) -> Iterator[Upload | Compare]:
-        """Yield the tasks as they come, until the end.
+    def batches(self) -> Iterator[list[Upload | Compare]]:
+        """Yield the tasks as they come, some at a time, until the end.
 
         Raises:
             BaseException: the error that ended the plan.
@@ -81,7 +81,7 @@ class Backlog:
             data = os.pread(self._file.fileno(), length, position)
             if len(data) != length:
                 raise StorageError(self._folder, "a file there lost what was written", "check the file system")
-            yield from decode_batch(data)
+            yield decode_batch(data)
 
     def _next_batch(self) -> tuple[int, int] | None:
         while True:

@@ -23,6 +23,7 @@ from bulkhaul.transfer.planner import Findings
 from bulkhaul.transfer.publish import abort_leftovers, put_manifest
 from bulkhaul.transfer.requests import Requests
 from bulkhaul.transfer.run import Run
+from bulkhaul.transfer.senders import Senders
 from bulkhaul.transfer.stages import send_chunks, send_metadata
 from bulkhaul.transfer.terms import (
     Gate,
@@ -39,6 +40,7 @@ __all__ = [
     "Discrepancy",
     "Gate",
     "Progress",
+    "Senders",
     "SyncLevel",
     "TransferOptions",
     "TransferReport",
@@ -59,6 +61,7 @@ def transfer_dataset(
     workspace: Workspace,
     gate: Gate,
     report: Callable[[Progress], None],
+    senders: Senders,
 ) -> TransferReport:
     """Bring the files of `source` below the connection's location and prove that they are there.
 
@@ -72,7 +75,7 @@ def transfer_dataset(
     """
     with storage_errors(workspace.scratch):
         workspace.scratch.mkdir(parents=True, exist_ok=True)
-        run = Run(source, connection, options=options, workspace=workspace, gate=gate, report=report)
+        run = Run(source, connection, options=options, workspace=workspace, gate=gate, report=report, senders=senders)
         try:
             with run:
                 return _transfer(run)

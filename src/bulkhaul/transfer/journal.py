@@ -74,8 +74,16 @@ class Journal:
         Raises:
             StorageError: a batch could not be written.
         """
+        self.extend((encode(record),))
+
+    def extend(self, lines: Iterable[bytes]) -> None:
+        """Append records that are encoded already.
+
+        Raises:
+            StorageError: a batch could not be written.
+        """
         with self._lock:
-            self._pending.append(encode(record))
+            self._pending += lines
             full = len(self._pending) >= _BATCH
         if full:
             self._write(durable=False)

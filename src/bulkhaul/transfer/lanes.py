@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from bulkhaul.errors import BulkhaulError
@@ -93,8 +93,26 @@ class Lane(Generic[T]):
             self._raise_if_halted()
             self._queue.append((item, nbytes))
             self._nbytes += nbytes
-            self._start_thread_if_needed()
+            self._start_threads()
             self._ready.notify()
+
+    def extend(self, items: Iterable[T]) -> None:
+        """Queue items that weigh nothing, without waiting for room: their giver bounds them."""
+        with self._lock:
+            self._queue.extend((item, 0) for item in items)
+            self._start_threads()
+            self._ready.notify_all()
+
+    @property
+    def pending(self) -> int:
+        """How many items are queued or in work."""
+        return len(self._queue) + self._active
+
+    def limit_changed(self) -> None:
+        """Look at the limit again: more may work now than when the last item came or ended."""
+        with self._lock:
+            self._start_threads()
+            self._ready.notify_all()
 
     def drain(self) -> None:
         """Wait until all that was queued is done.
@@ -139,12 +157,11 @@ class Lane(Generic[T]):
         if self._halt.error is not None:
             raise self._halt.error
 
-    def _start_thread_if_needed(self) -> None:
-        if self._closed or not self._active + len(self._queue) > len(self._threads) < self._limit():
-            return
-        thread = threading.Thread(target=self._run, name=f"lane-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _start_threads(self) -> None:
+        while not self._closed and self._active + len(self._queue) > len(self._threads) < self._limit():
+            thread = threading.Thread(target=self._run, name=f"lane-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _run(self) -> None:
         while (taken := self._take()) is not None:
@@ -175,5 +192,5 @@ class Lane(Generic[T]):
                 self._room.notify()
             if self._queue and self._active + 1 < self._limit():
                 # The limit has grown while others slept, and while the producer waits for room nobody else sees it.
-                self._start_thread_if_needed()
+                self._start_threads()
                 self._ready.notify()

@@ -14,14 +14,16 @@ import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from bulkhaul.fsio import storage_errors, sync_folder
 from bulkhaul.sources.tree import LocalFile
 
 _BLOCK = 1 << 20
-_LEVEL = 6
+_LEVEL = 4  # ETags and checksums do not shrink: level 6 makes the file 1 % smaller and takes 40 % longer
+_AT_ONCE = 256  # lines: a call of gzip's writer costs as much as packing a line
 
 
 class Outcome(StrEnum):
@@ -100,6 +102,17 @@ def encode(record: Record) -> bytes:
     if verified:
         line += f',"verified":"{verified}"'
     return f"{line}}}".encode("ascii")
+
+
+def plain(record: Record) -> tuple[object, ...]:
+    """The record in types that `marshal` takes."""
+    return (record[0], record[1].value, *record[2:8], record[8].value)
+
+
+def from_plain(fields: Any) -> Record:
+    """The record of `plain`."""
+    name, outcome, reason, size, mtime_ns, ctime_ns, etag, crc64nvme, verified = fields
+    return Record(name, _OUTCOMES[outcome], reason, size, mtime_ns, ctime_ns, etag, crc64nvme, _VERIFIED[verified])
 
 
 def decode(line: bytes) -> Record:
@@ -193,5 +206,6 @@ def write_manifest(path: Path, records: Iterable[Record], *, before_replace: Cal
 def _write_records(file: BinaryIO, records: Iterable[Record]) -> None:
     # No name and no time in the header: equal records give equal bytes.
     with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as packed:
-        for record in records:
-            packed.write(encode(record) + b"\n")
+        lines = (encode(record) for record in records)
+        while batch := list(islice(lines, _AT_ONCE)):
+            packed.write(b"\n".join(batch) + b"\n")

@@ -47,13 +47,13 @@ class Pacing:
     def __post_init__(self) -> None:
         self.limit = self._good = min(self.limit, self.most)
 
-    def finished(self, now: float, *, seconds: float, nbytes: int) -> None:
-        """Note a request that took `seconds` and carried `nbytes`."""
-        self._round_trip += 0.1 * (seconds - self._round_trip)
+    def finished(self, now: float, *, seconds: float, nbytes: int, requests: int = 1) -> None:
+        """Note requests that took `seconds` each, in the mean, and carried `nbytes` together."""
+        self._round_trip += (1 - 0.9**requests) * (seconds - self._round_trip)
         if self._began is None:
             self._began = now - seconds
-        self._requests += 1
-        self._work += nbytes + _REQUEST_WEIGHT
+        self._requests += requests
+        self._work += nbytes + requests * _REQUEST_WEIGHT
         elapsed = now - self._began
         if elapsed < _GLANCE or self._requests < 2 * self.limit:
             return
@@ -122,6 +122,11 @@ class SharedPacing:
         with self._lock:
             self._pacing.finished(now, seconds=now - begun, nbytes=nbytes)
         return answer
+
+    def finished(self, requests: int, *, seconds: float, nbytes: int) -> None:
+        """Note requests that another process made: `seconds` and `nbytes` of all together."""
+        with self._lock:
+            self._pacing.finished(self._clock(), seconds=seconds / requests, nbytes=nbytes, requests=requests)
 
     def throttled(self) -> None:
         """Note an answer that asks for fewer requests."""

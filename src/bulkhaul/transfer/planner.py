@@ -54,17 +54,17 @@ class Planner:
         self._run = run
         self._backlog = run.backlog()
         self.findings = Findings()
-        self.settled = run.spool()
-        self.marks = run.spool()
+        self.settled = run.record_spool()
+        self.marks = run.record_spool()
         self.metadata = DeferredMetadata(run.spool(), folder=run.workspace.scratch)
 
     @contextmanager
-    def running(self) -> Iterator[Iterator[Upload | Compare]]:
-        """Plan while the block takes the tasks, which end when the plan ends, or with the plan's error."""
+    def running(self) -> Iterator[Iterator[list[Upload | Compare]]]:
+        """Plan while the block takes the tasks, by the batch; they end when the plan ends, or with the plan's error."""
         thread = threading.Thread(target=self._plan, name="planner", daemon=True)
         thread.start()
         try:
-            yield self._backlog.tasks()
+            yield self._backlog.batches()
         finally:
             self._backlog.cancel()
             thread.join(_PATIENCE)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from bulkhaul.sources.tree import LocalFile
 from bulkhaul.transfer.manifest import Outcome, Record
 from bulkhaul.transfer.terms import Progress, Stage
 
@@ -72,6 +73,20 @@ class Tally:
                 self._last_error = f"{record.name!r}: {record.reason}"
             else:
                 self._skipped += 1
+            self._tell_if_due()
+
+    def settled_elsewhere(self, tasks: Sequence[tuple[LocalFile, bool]]) -> None:
+        """Files are done in another process, each sent by this run or found to be there."""
+        with self._lock:
+            for file, sent in tasks:
+                self._done_bytes += file.size
+                if sent:
+                    self.files_sent += 1
+                    self.bytes_sent += file.size
+                    self._sent_here += 1
+                else:
+                    self._skipped += 1
+                self._last = file.name
             self._tell_if_due()
 
     def moved(self, nbytes: int, name: str) -> None:

@@ -1,12 +1,13 @@
-"""What the stages of one run share: requests, two lanes of threads, the partial manifest, the count of what is done.
+"""What the stages of one run share: requests, the lanes, the partial manifest, the count of what is done.
 
-Small files go through many threads as pacing allows, large ones two at a time, so that a few large ones never keep the
-many waiting. A context manager: on the way out threads end, and what they did is durable.
+Small files go through many threads as pacing allows, or through sender processes where there are many; large ones go
+two at a time, so that a few never keep the many waiting. A context manager: on the way out threads end, and what they
+did is durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +19,15 @@ from bulkhaul.transfer.lanes import Halt, Lane
 from bulkhaul.transfer.listings import Listings
 from bulkhaul.transfer.pacing import Pacing, SharedPacing
 from bulkhaul.transfer.plan import Compare, Upload
+from bulkhaul.transfer.process_lane import ProcessLane, Rules
 from bulkhaul.transfer.progress import Tally
 from bulkhaul.transfer.requests import Requests
+from bulkhaul.transfer.senders import Senders
 from bulkhaul.transfer.small import is_new
-from bulkhaul.transfer.spool import Spool
+from bulkhaul.transfer.spool import RecordSpool, Spool
 from bulkhaul.transfer.terms import Gate, Progress, TransferOptions, Workspace
 from bulkhaul.transfer.upload import Sender
+from bulkhaul.transfer.wire import Begin, Settled
 
 _LARGE_AT_ONCE = 2
 _LARGE_QUEUED = 1_000
@@ -41,6 +45,7 @@ class Run:
         workspace: Workspace,
         gate: Gate,
         report: Callable[[Progress], None],
+        senders: Senders,
     ) -> None:
         self.source = source
         self.connection = connection
@@ -71,6 +76,7 @@ class Run:
             queue=_LARGE_QUEUED,
             gate=self.requests.gate,
         )
+        self._processes = self._process_lane(senders) if connection.across_processes else None
 
     def __enter__(self) -> Run:
         return self
@@ -80,14 +86,20 @@ class Run:
     ) -> None:
         if error is not None:
             self.halt.set(error)
+        if self._processes is not None:
+            self._processes.close()
         self._small.close()
         self._large.close()
         self._spools.close()
         self.journal.close()
 
     def spool(self) -> Spool:
-        """A new scratch file that lives as long as this run."""
+        """A new scratch file of lines that lives as long as this run."""
         return self._spools.enter_context(closing(Spool(self.workspace.scratch)))
+
+    def record_spool(self) -> RecordSpool:
+        """A new scratch file of records that lives as long as this run."""
+        return self._spools.enter_context(closing(RecordSpool(self.workspace.scratch)))
 
     def backlog(self) -> Backlog:
         """A new queue on disk that lives as long as this run."""
@@ -106,16 +118,21 @@ class Run:
             moved=self.tally.moved,
         )
 
-    def send(self, task: Upload | Compare) -> None:
-        """Queue a file; its record will be in the partial manifest. Waits while too much is in flight.
+    def send(self, tasks: Sequence[Upload | Compare]) -> None:
+        """Queue files; their records will be in the partial manifest. Waits while too much is in flight.
 
         Raises:
             BaseException: the fault that stopped the run.
         """
-        if self._sender.in_parts(task.file):
-            self._large.put(task)
+        small = [task for task in tasks if not self._sender.in_parts(task.file)]
+        if small and self._processes is not None and self._processes.usable:
+            self._processes.put(small)
         else:
-            self._small.put(task, task.file.size)
+            for task in small:
+                self._small.put(task, task.file.size)
+        for task in tasks:
+            if self._sender.in_parts(task.file):
+                self._large.put(task)
 
     def drain(self) -> int:
         """Wait until all queued files have their records on disk; return the length of the partial manifest in bytes.
@@ -123,6 +140,8 @@ class Run:
         Raises:
             BaseException: the fault that stopped the run.
         """
+        if self._processes is not None:
+            self._processes.drain()  # what it hands back is in the small lane by then
         self._small.drain()
         self._large.drain()
         return self.journal.flush()
@@ -131,6 +150,33 @@ class Run:
         record = self._sender.send(task)
         self.journal.append(record)
         self.tally.settled(record, sent=is_new(record, task))
+
+    def _process_lane(self, senders: Senders) -> ProcessLane:
+        connection = self.connection
+        begin = Begin(
+            self.source, self.location, connection.endpoint, connection.options, part_size=self.options.part_size
+        )
+        rules = Rules(
+            begin,
+            # What came back from a process and what the processes send share one limit.
+            limit=lambda: max(0, self._pacing.limit() - self._small.pending),
+            token=connection.source.token,
+            gate=self.requests.gate,
+            settled=self._settled_elsewhere,
+            returned=lambda task: self._small.put(task, task.file.size),
+            halt=self.halt,
+            budget=self.options.memory_budget,
+        )
+        return ProcessLane(senders, rules)
+
+    def _settled_elsewhere(self, tasks: Sequence[Upload | Compare], report: Settled) -> None:
+        self.journal.extend([line for _, line, _ in report.records])
+        news = [new for _, _, new in report.records]
+        self.tally.settled_elsewhere([(task.file, new) for task, new in zip(tasks, news, strict=True)])
+        if report.requests:
+            self._pacing.finished(report.requests, seconds=report.seconds, nbytes=report.nbytes)
+        if report.throttled:
+            self._pacing.throttled()
 
     def _gate_or_halt(self, gate: Gate) -> Gate:
         def both() -> None:

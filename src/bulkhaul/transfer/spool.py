@@ -12,9 +12,11 @@ from typing import Any
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.sources.tree import LocalFile
 from bulkhaul.spill import sorted_lines
-from bulkhaul.transfer.manifest import Record, decode, encode
+from bulkhaul.transfer.manifest import Record, decode, encode, from_plain, plain
 from bulkhaul.transfer.plan import Compare, Upload
 from bulkhaul.transfer.zarr import depth
+
+_BATCH = 256
 
 
 class Spool:
@@ -38,13 +40,40 @@ class Spool:
         self._file.seek(0)
         return (line[:-1] for line in self._file)
 
+
+class RecordSpool:
+    """Records in an unnamed file below `folder`, gone with the process; read after the last was added."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
+        self._batch: list[tuple[object, ...]] = []
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
     def add(self, record: Record) -> None:
         """Add a record."""
-        self.write(encode(record))
+        self._batch.append(plain(record))
+        if len(self._batch) >= _BATCH:
+            self._write_batch()
 
     def records(self) -> Iterator[Record]:
-        """Yield the records as they were added."""
-        return map(decode, self.lines())
+        """Yield the records as they were added, from the start each time."""
+        self._write_batch()
+        self._file.seek(0)
+        while True:
+            try:
+                # A fifth of the time that lines of JSON take, written and read by this very process.
+                batch = marshal.load(self._file)  # noqa: S302 - an unnamed file that nobody else can open
+            except EOFError:
+                return
+            yield from map(from_plain, batch)
+
+    def _write_batch(self) -> None:
+        if self._batch:
+            marshal.dump(self._batch, self._file)
+            self._batch = []
 
 
 class DeferredMetadata:

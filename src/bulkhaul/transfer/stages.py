@@ -19,7 +19,7 @@ from bulkhaul.transfer.manifest import Record, failed
 from bulkhaul.transfer.merging import read_partial, sorted_partial
 from bulkhaul.transfer.planner import Findings, Planner
 from bulkhaul.transfer.run import Run
-from bulkhaul.transfer.spool import DeferredMetadata, Spool
+from bulkhaul.transfer.spool import DeferredMetadata, RecordSpool
 from bulkhaul.transfer.verify import verify
 from bulkhaul.transfer.zarr import Withheld
 
@@ -35,7 +35,7 @@ class Planned:
 
     records: Records
     metadata: DeferredMetadata
-    marks: Spool
+    marks: RecordSpool
     findings: Findings
 
 
@@ -81,7 +81,7 @@ def send_metadata(run: Run, planned: Planned) -> Records:
         for _, task in tasks:
             reason = withheld.reason(task.name)
             if reason is None:
-                run.send(task)
+                run.send([task])
             else:
                 record = failed(task.file, reason)
                 run.journal.append(record)
@@ -97,11 +97,11 @@ def _plan_and_send(run: Run) -> Planned:
     start = run.journal.flush()
     run.tally.enter("plan")
     planner = Planner(run)
-    with planner.running() as tasks:
-        for number, task in enumerate(tasks):
+    with planner.running() as batches:
+        for number, batch in enumerate(batches):
             if number == 0:
                 run.tally.enter("upload")
-            run.send(task)
+            run.send(batch)
     if not run.tally.files_planned:
         raise SourceError(run.source, "the dataset holds no file", "check the path, or remove the job")
     end = run.drain()
@@ -132,7 +132,7 @@ def _verified(run: Run, records: Records) -> Records:
 
 
 def _verify_once(run: Run, records: Records) -> Records:
-    spool = run.spool()
+    spool = run.record_spool()
     for record in verify(records(), run.listings.objects(), location=run.location):
         spool.add(record)
     return spool.records

@@ -30,7 +30,7 @@ class TransferOptions:
 
     `multipart_checksums` false is the mode for a server that keeps no CRC64NVME of a whole multipart object,
     `listing_in_order` false for one that does not list in byte order: a plan made while such a listing streams would
-    send what is there before the break is seen.
+    send what is there before the break is seen. `sender_processes` send small files beside the worker.
     """
 
     sync_level: SyncLevel = SyncLevel.DEFAULT
@@ -41,6 +41,7 @@ class TransferOptions:
     memory_budget: int = 128 * MIB
     multipart_checksums: bool = True
     listing_in_order: bool = True
+    sender_processes: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
