@@ -15,9 +15,13 @@ _DROP = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 def run_unprivileged(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the Python text `program` with `arguments` as somebody who owns nothing."""
-    command = [*(_DROP if os.geteuid() == 0 else []), sys.executable, "-B", "-c", program, *map(str, arguments)]
-    env = without_coverage(os.environ)
+    command, env = unprivileged(program, *arguments), without_coverage(os.environ)
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd="/", env=env)
+
+
+def unprivileged(program: str, *arguments: object) -> list[str]:
+    """The command that runs the Python text `program` with `arguments` as somebody who owns nothing."""
+    return [*(_DROP if os.geteuid() == 0 else []), sys.executable, "-B", "-c", program, *map(str, arguments)]
 
 
 def without_coverage(env: Mapping[str, str]) -> dict[str, str]:
