@@ -1,6 +1,6 @@
 # bulkhaul: `make demo` shows it, `make test` tests it, `make env` makes .venv for work.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench docs lint fast slurm-packages
+.PHONY: help env demo test check bench docs lint fast packages
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -12,7 +12,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
 help:
 	@echo 'make env     make .venv with bulkhaul and all that development needs'
 	@echo 'make demo    move six small plates to an embedded S3 server, with a killed worker, and compare'
-	@echo 'make test    run all tests with coverage (as root on Debian: installs SLURM if it is missing)'
+	@echo 'make test    run all tests with coverage (as root on Debian: installs SLURM and gcc if they are missing)'
 	@echo 'make check   lint, types and the fast tests'
 	@echo 'make bench   bulkhaul beside s5cmd, rclone, aws and the naive way (needs a C compiler; BENCH=... chooses)'
 	@echo 'make docs    the reference of the package as web pages, build/docs/index.html'
@@ -30,7 +30,7 @@ $(READY): pyproject.toml
 demo: $(READY)
 	@$(BIN)/python scripts/demo.py
 
-test: $(READY) slurm-packages
+test: $(READY) packages
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(PYTEST)
 	@$(BIN)/coverage combine --quiet
@@ -59,5 +59,5 @@ lint: $(READY)
 fast: $(READY)
 	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not s3 and not slurm'
 
-slurm-packages:
-	@tests/install_slurm.sh
+packages:
+	@tests/install_packages.sh

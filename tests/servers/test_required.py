@@ -23,13 +23,16 @@ def test_of_a_disk():
 
 def test_of_a_server():
     missing("s3", "not installed")
+
+def test_of_a_compiler():
+    missing("cc", "not installed")
 """
 RUN = "import sys, pytest; sys.exit(pytest.main(['-p', 'no:cacheprovider', '-rsf', *sys.argv[1:]]))"
 
 
 @pytest.fixture
 def tests() -> Iterator[Path]:
-    """A test of a file system of its own and one of a server, for somebody who may mount nothing."""
+    """A test of a file system of its own and one each of a server and a compiler, for who may mount nothing."""
     with reachable_folder() as folder:
         folder.chmod(0o777)
         (folder / "test_parts.py").write_text(TESTS)
@@ -39,9 +42,9 @@ def tests() -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("required", "fates"),
     [
-        ("", {"mount": "SKIPPED", "s3": "SKIPPED"}),
-        ("s3", {"mount": "SKIPPED", "s3": "FAILED"}),
-        ("slurm,s3", {"mount": "FAILED", "s3": "FAILED"}),
+        ("", {"mount": "SKIPPED", "cc": "SKIPPED", "s3": "SKIPPED"}),
+        ("s3", {"mount": "SKIPPED", "cc": "SKIPPED", "s3": "FAILED"}),
+        ("slurm,s3", {"mount": "FAILED", "cc": "FAILED", "s3": "FAILED"}),
     ],
 )
 def test_a_missing_part_is_a_visible_skip_or_a_failure_where_it_is_required(

@@ -1,4 +1,4 @@
-"""What the checks share: the two programs as running servers, a client, and the frame that runs check functions."""
+"""The benchmarks' servers as running processes, with a client, and other programs run to their end."""
 
 from __future__ import annotations
 
@@ -6,50 +6,46 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-import traceback
 import urllib.request
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
 import botocore.session
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-BENCHMARKS = Path(__file__).resolve().parents[1]
-HERE = BENCHMARKS / "servers"
-TOOLS = BENCHMARKS / ".venv" / "bin"
+from servers import children
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+SERVERS = BENCHMARKS / "servers"
+PEERS = BENCHMARKS / ".venv" / "bin"
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "any",
     "AWS_SECRET_ACCESS_KEY": "any",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": "/dev/null",
-    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 
 
 class Program:
-    """One of the two programs, running on a free port until the end of the block."""
+    """One of the servers, running on a free port until the end of the block, which has to be a clean one."""
 
     def __init__(self, name: str, *arguments: str) -> None:
-        self._command = [str(HERE / name), "0", *arguments]
+        self._command = [str(SERVERS / name), "0", *arguments]
 
     def __enter__(self) -> Self:
-        with TemporaryDirectory() as folder:
-            port_file = Path(folder) / "port"
-            self.process = subprocess.Popen(
-                [*self._command, "--port-file", str(port_file)], stdout=subprocess.PIPE, text=True
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            self.process = children.start(
+                [*self._command, "--port-file", str(folder / "port")], log=folder / "log", cwd=folder
             )
-            assert self.process.stdout is not None
-            line = self.process.stdout.readline()
-            assert port_file.read_text() == line, line
+            line = _first_line(folder / "log", self.process)
+            assert (folder / "port").read_text() == line, line
         self.port = int(line.removeprefix("listening "))
         self.url = f"http://127.0.0.1:{self.port}"
         return self
@@ -90,12 +86,31 @@ class Program:
             client.create_bucket(Bucket="bucket")
         return client
 
+    def cpu(self) -> float:
+        """Seconds of CPU that the server has used."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
-def run(*command: str | Path, cwd: Path | None = None, **environment: str) -> str:
+    def memory(self, name: str) -> int:
+        """KiB of `VmRSS` or `VmHWM`."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in status if line.startswith(f"{name}:"))
+
+
+def _first_line(log: Path, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 20
+    while not (text := log.read_text()).endswith("\n"):
+        assert process.poll() is None, text
+        assert time.monotonic() < deadline, "no word within 20 s"
+        time.sleep(0.002)
+    return text
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
     """Run a program to its good end; what it printed."""
     done = subprocess.run(
         [str(word) for word in command],
-        env={**os.environ, **KEYS, **environment},
+        env={**os.environ, **KEYS},
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -105,33 +120,6 @@ def run(*command: str | Path, cwd: Path | None = None, **environment: str) -> st
     return done.stdout
 
 
-def refused(call: Callable[[], Any], code: str) -> None:
-    """Make a call that the sink has to refuse with that code."""
-    try:
-        call()
-    except botocore.exceptions.ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-    else:
-        raise AssertionError(f"not refused with {code}")
-
-
-def run_checks(checks: Iterable[Callable[[], str | None]]) -> int:
-    """Run them all, say how each went, return how many failed."""
-    failed = 0
-    for check in checks:
-        begun = time.monotonic()
-        try:
-            note, verdict = check(), "ok  "
-        except Exception:
-            note, verdict = "", "FAIL"
-            failed += 1
-            traceback.print_exc()
-        name = check.__name__.replace("_", " ").strip()
-        print(f"{verdict} {name} ({time.monotonic() - begun:.2f} s){': ' + note if note else ''}", flush=True)
-    return failed
-
-
-def checks_of(module: str) -> list[Callable[[], str | None]]:
-    """The functions of a module that begin with `check_`, in their order."""
-    found = vars(sys.modules[module])
-    return [thing for name, thing in found.items() if name.startswith("check_") and callable(thing)]
+def refused(code: str) -> Any:
+    """The block makes a call that the sink has to refuse with that code."""
+    return pytest.raises(ClientError, match=rf"\({code}\)")
