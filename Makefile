@@ -1,6 +1,6 @@
 # bulkhaul: `make demo` shows it, `make test` tests it, `make env` makes .venv for work.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench docs lint fast packages
+.PHONY: help env demo test check bench bench-full performance docs lint fast packages
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -15,6 +15,8 @@ help:
 	@echo 'make test    run all tests with coverage (as root on Debian: installs SLURM and gcc if they are missing)'
 	@echo 'make check   lint, types and the fast tests'
 	@echo 'make bench   bulkhaul beside s5cmd, rclone, aws and the naive way (needs a C compiler; BENCH=... chooses)'
+	@echo 'make bench-full   the same, and the curves to 10^6 files'
+	@echo 'make performance  docs/performance.md and its plots of the results of make bench'
 	@echo 'make docs    the reference of the package as web pages, build/docs/index.html'
 
 env: $(READY)
@@ -40,6 +42,12 @@ check: lint fast
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/bench.py $(BENCH)
+
+bench-full: $(READY)
+	@$(BIN)/python benchmarks/bench.py --full $(BENCH)
+
+performance: $(READY)
+	@$(BIN)/python benchmarks/page.py
 
 # The package looks its steps up when they are asked for: the star asks for all, so that pdoc sees them. pdoc looks in the
 # wrong module for the types of a NamedTuple's constructor; any other warning is an error.

@@ -7,17 +7,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Seconds, CPU seconds (user and system, of all processes that were waited for) and bytes."""
+    """Seconds, CPU seconds (user and system, of all processes that were waited for), bytes; requests by their kind."""
 
     wall: float
     cpu: float
     rss: int
+    requests: Mapping[str, int] = field(default_factory=dict)
 
 
 _EVERY = 0.02  # seconds
@@ -46,17 +47,18 @@ class _PeakMemory:
 
     def _watch(self) -> None:
         while not self._ended.wait(_EVERY):
-            self.peak = max([self.peak, *map(_peak_of, _tree(self._pid))])
+            self.peak = max([self.peak, *map(_peak_of, process_tree(self._pid))])
 
 
-def _tree(pid: int) -> Iterator[int]:
+def process_tree(pid: int) -> Iterator[int]:
+    """The process and all below it, as far as they live."""
     yield pid
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return
     for child in children:
-        yield from _tree(int(child))
+        yield from process_tree(int(child))
 
 
 def _peak_of(pid: int) -> int:

