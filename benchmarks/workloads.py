@@ -85,16 +85,18 @@ def write_tree(root: Path, files: tuple[Files, ...]) -> None:
     if done.exists():
         return
     content = random.Random(1).randbytes(4 * MIB)
-    for kind, group in enumerate(files):
-        for number, path in enumerate(_paths(root / "plate" / f"kind{kind}", group)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, group.size, content, shift=number)
+    for number, (name, size) in enumerate(names(files)):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, size, content, shift=number)
     done.touch()
 
 
-def _paths(root: Path, group: Files) -> Iterator[Path]:
-    for number in range(group.count):
-        yield root / f"{number % group.folders:03}" / f"{number // group.folders}.bin"
+def names(files: tuple[Files, ...]) -> Iterator[tuple[str, int]]:
+    """The files' names below the root, and so their keys below the prefix, with their sizes."""
+    for kind, group in enumerate(files):
+        for number in range(group.count):
+            yield f"plate/kind{kind}/{number % group.folders:03}/{number // group.folders}.bin", group.size
 
 
 def _write(path: Path, size: int, content: bytes, *, shift: int) -> None:
