@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from machine import circumstances
 from programs import PROGRAMS, Program, install_peers
 from resume import resume
 from rounds import measure
+from targets import judge
 from workloads import WORKLOADS, Workload
 
 # Those that the curves compare: the others need minutes where these need seconds.
@@ -35,39 +36,39 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder of the results, as JSON.")] = Path("benchmarks/results"),
 ) -> None:
     """Measure programs on workloads: A B C A B C ...; print the median of each and its ratio to bulkhaul."""
-    names = only.split(",")
-    chosen = [WORKLOADS[name] for name in names if name not in _REPORTS]
     compared = [PROGRAMS[name] for name in programs.split(",")]
     if any(program.name != "bulkhaul" for program in compared):
         install_peers()
+    names = only.split(",")
     around = circumstances(compared, scale=scale, rounds=rounds)
+    results: dict[str, Any] = {"bench": {**around, "workloads": {}}, "reports": {}}
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bulkhaul-bench-") as name:
         folder = Path(name)
+        chosen = [WORKLOADS[name] for name in names if name not in _REPORTS]
         with endpoints(folder, {workload.server for workload in chosen}) as servers:
-            if chosen:
-                measured = dict(_workloads(chosen, servers, compared, around, folder))
-                _save(output / "latest.json", {**around, "workloads": measured})
-            for kind in _REPORTS:
-                if kind in names:
-                    sizes = [round(size * scale) for size in ((*SIZES, FULL) if full else SIZES)]
-                    found = _report(kind, servers["sink"], compared, sizes, around, folder)
-                    _save(output / f"{kind}.json", {**found, "measured": around})
-                    _print_report(found)
+            for load in chosen:
+                results["bench"]["workloads"][load.name] = _workload(load, servers, compared, around, folder)
+                _save(output / "latest.json", results["bench"])
+            for kind in (kind for kind in _REPORTS if kind in names):
+                sizes = [round(size * scale) for size in ((*SIZES, FULL) if full else SIZES)]
+                found = _report(kind, servers["sink"], compared, sizes, around, folder)
+                results["reports"][kind] = {**found, "measured": around}
+                _save(output / f"{kind}.json", results["reports"][kind])
+    _print_targets(results)
 
 
-def _workloads(
-    chosen: Sequence[Workload],
+def _workload(
+    workload: Workload,
     servers: dict[str, Endpoint],
     compared: Sequence[Program],
     around: dict[str, Any],
     folder: Path,
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    for workload in chosen:
-        load = workload.scaled(around["scale"]) if around["scale"] != 1 else workload
-        measured = measure(load, servers[load.server], compared, rounds=around["rounds"], folder=folder)
-        _print(workload, measured)
-        yield workload.name, measured
+) -> dict[str, Any]:
+    load = workload.scaled(around["scale"]) if around["scale"] != 1 else workload
+    measured = measure(load, servers[load.server], compared, rounds=around["rounds"], folder=folder)
+    _print(workload, measured)
+    return measured
 
 
 def _report(
@@ -81,10 +82,13 @@ def _report(
     scale, rounds = around["scale"], around["rounds"]
     if kind == "scale":
         fast = [program for program in compared if program.name in _FAST]
-        return curves(folder, sink, fast, sizes=sizes, rounds=rounds)
-    if kind == "resume":
-        return resume(folder, sink, scale=scale, rounds=rounds)
-    return commands(folder, scale=scale, rounds=rounds)
+        found = curves(folder, sink, fast, sizes=sizes, rounds=rounds)
+    elif kind == "resume":
+        found = resume(folder, sink, scale=scale, rounds=rounds)
+    else:
+        found = commands(folder, scale=scale, rounds=rounds)
+    _print_report(found)
+    return found
 
 
 def _save(path: Path, found: dict[str, Any]) -> None:
@@ -111,6 +115,12 @@ def _print_report(found: dict[str, Any]) -> None:
         for row in table["rows"]:
             words = (f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row)
             print(" ", ", ".join(f"{title} {word}" for title, word in zip(table["columns"], words, strict=True)))
+
+
+def _print_targets(results: dict[str, Any]) -> None:
+    print("\nTargets")
+    for what, wanted, found, verdict in judge(results):
+        print(f"  {what}: {wanted}: {found} {verdict}")
 
 
 if __name__ == "__main__":

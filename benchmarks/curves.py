@@ -7,7 +7,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,8 @@ class _FirstFile:
 
 
 def _report(found: Mapping[tuple[str, str], Curve], largest: int, first_file: Sequence[float]) -> dict[str, Any]:
-    wall = {key: {size: _median(runs, "wall") for size, runs in curve.items()} for key, curve in found.items()}
-    rss = {key: {size: _median(runs, "rss") / MIB for size, runs in curve.items()} for key, curve in found.items()}
+    wall = {key: _medians(curve, lambda sample: sample.wall) for key, curve in found.items()}
+    rss = {key: _medians(curve, lambda sample: sample.rss / MIB) for key, curve in found.items()}
     rows = [
         [name, what, size, seconds, size / seconds, rss[name, what][size]]
         for (name, what), curve in wall.items()
@@ -140,5 +140,5 @@ def _memory(curves: Sequence[Mapping[int, float]]) -> dict[str, float]:
     return most | ({"RSS, most over least of all trees": max(rises)} if rises else {})
 
 
-def _median(runs: Sequence[Sample], figure: str) -> float:
-    return statistics.median(getattr(sample, figure) for sample in runs)
+def _medians(curve: Curve, figure: Callable[[Sample], float]) -> dict[int, float]:
+    return {size: statistics.median(map(figure, runs)) for size, runs in curve.items()}

@@ -52,3 +52,8 @@ def ratio(rows: Mapping[str, Mapping[str, float]], figure: str, peer: str) -> fl
 
 def _everybody(rows: Mapping[str, object], peer: str) -> list[str]:
     return [name for name in rows if name != "bulkhaul"] if peer == "best" else []
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:.3g}"

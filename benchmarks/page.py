@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from figures import by_program
+from figures import by_program, number
 from programs import PEERS, install_peers
-from targets import TARGETS, Results, whole
+from targets import Results, judge
 
 HERE = Path(__file__).resolve().parent
 FOLDER = "performance"
@@ -99,17 +99,11 @@ def _versions(versions: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _when(around: Mapping[str, Any]) -> str:
-    return f"{around['when']}, {around['rounds']} runs of each program"
+    return f"{around['when']}, runs of each program: {around['rounds']}"
 
 
 def _targets(results: Results) -> str:
-    judged = whole(results)
-    found = [(target, target.measure(judged)) for target in TARGETS]
-    rows = [
-        (target.what, target.wanted, "" if value is None else _number(value), target.verdict(value))
-        for target, value in found
-    ]
-    return _table(("what", "wanted", "found", ""), rows)
+    return _table(("what", "wanted", "found", ""), judge(results))
 
 
 def _workload(workload: Mapping[str, Any]) -> str:
@@ -128,7 +122,7 @@ def _workload(workload: Mapping[str, Any]) -> str:
 
 
 def _with_spread(row: Mapping[str, float]) -> str:
-    return f"{_number(row['wall s'])} ({_number(row['least wall s'])} to {_number(row['most wall s'])})"
+    return f"{number(row['wall s'])} ({number(row['least wall s'])} to {number(row['most wall s'])})"
 
 
 def _bars(bench: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -180,11 +174,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _cell(cell: str | float | None) -> str:
     if cell is None:
         return ""
-    return cell if isinstance(cell, str) else _number(cell)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:.3g}"
+    return cell if isinstance(cell, str) else number(cell)
 
 
 if __name__ == "__main__":

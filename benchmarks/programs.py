@@ -14,7 +14,7 @@ from endpoints import BUCKET, EVERYWHERE
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".venv" / "bin"
-BULKHAUL = [sys.executable, "-m", "bulkhaul"]
+BULKHAUL: list[str | Path] = [sys.executable, "-m", "bulkhaul"]
 PREFIX = "archive"
 
 
@@ -104,7 +104,7 @@ def install_peers() -> None:
     if ready.exists() and ready.stat().st_mtime >= wanted.stat().st_mtime:
         return
     subprocess.run([sys.executable, "-m", "venv", HERE / ".venv"], check=True)
-    pip = [PEERS / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    pip: list[str | Path] = [PEERS / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*pip, "-r", wanted], check=True)
     ready.touch()
 

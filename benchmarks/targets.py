@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from figures import by_program, ratio
+from figures import by_program, number, ratio
 
 Results = Mapping[str, Any]
 Measure = Callable[[Results], float | None]
@@ -61,7 +61,7 @@ def whole(results: Results) -> Results:
 
 
 def _scale_of(report: Mapping[str, Any]) -> float:
-    return report.get("measured", {}).get("scale", 1)
+    return float(report.get("measured", {}).get("scale", 1))
 
 
 def _ratio(workload: str, figure: str, peer: str) -> Measure:
@@ -103,7 +103,8 @@ def _pages_beyond(workload: str) -> Measure:
         found = lists(results)
         if found is None:
             return None
-        return found - math.ceil(results["bench"]["workloads"][workload]["programs"]["bulkhaul"]["files"] / 1000)
+        files: int = results["bench"]["workloads"][workload]["programs"]["bulkhaul"]["files"]
+        return found - math.ceil(files / 1000)
 
     return measure
 
@@ -145,3 +146,13 @@ TARGETS = (
     Target("16 processes, 10^4 jobs: claimed twice", _figure("jobs claimed twice"), 0, "jobs"),
     Target("`bulkhaul --help`", _figure("`bulkhaul --help`, s"), 0.25, "s"),
 )
+
+
+def judge(results: Results) -> list[tuple[str, str, str, str]]:
+    """Each target, what was wanted, what was found, and the verdict."""
+    judged = whole(results)
+    found = [(target, target.measure(judged)) for target in TARGETS]
+    return [
+        (target.what, target.wanted, "" if value is None else number(value), target.verdict(value))
+        for target, value in found
+    ]
