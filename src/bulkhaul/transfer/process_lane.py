@@ -69,11 +69,10 @@ class ProcessLane:
         self._token: Token | None = None
         self._pulse: threading.Thread | None = None
 
-    @property
-    def usable(self) -> bool:
-        """Whether a sender lives."""
+    def open(self) -> bool:
+        """Make the senders ready, at the first call; whether one of them lives."""
         if not self._shares and (handles := self._senders.alive()):
-            self._open(handles)
+            self._begin(handles)
         return any(not share.ended for share in self._shares)
 
     def put(self, tasks: Sequence[Task]) -> None:
@@ -115,7 +114,7 @@ class ProcessLane:
         if self._pulse is not None:
             self._pulse.join()
 
-    def _open(self, handles: Sequence[SenderHandle]) -> None:
+    def _begin(self, handles: Sequence[SenderHandle]) -> None:
         self._token = self._rules.token()
         self._shares = [_Share(handle) for handle in handles]
         for share in self._shares:

@@ -125,7 +125,7 @@ class Run:
             BaseException: the fault that stopped the run.
         """
         small = [task for task in tasks if not self._sender.in_parts(task.file)]
-        if small and self._processes is not None and self._processes.usable:
+        if small and self._processes is not None and self._processes.open():
             self._processes.put(small)
         else:
             for task in small:

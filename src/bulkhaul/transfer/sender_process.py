@@ -60,6 +60,7 @@ class _Dataset:
         self._lock = threading.Lock()
         self._report = Settled()
         self._reported_at = time.monotonic()
+        self._finished = False
 
     def take(self, files: Files) -> None:
         """Queue files."""
@@ -86,6 +87,8 @@ class _Dataset:
             self._beat.notify_all()
         self._lane.close()
         self._send_report()
+        with self._lock:
+            self._finished = True
 
     def _limit(self) -> int:
         return self._pulse.limit if self._pulse else 0
@@ -155,8 +158,9 @@ class _Dataset:
         with self._lock:
             report, self._report = self._report, Settled()
             self._reported_at = time.monotonic()
-        if report.records or report.returned:
-            self._channel.send(report)
+            # A request that ends later still must not be taken for a file of the next dataset.
+            if (report.records or report.returned) and not self._finished:
+                self._channel.send(report)
 
 
 def _serve(channel: Channel) -> None:
