@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 import threading
 from pathlib import Path
 
@@ -22,30 +20,14 @@ from joblist.standing_inputs import (
     nobody_gone,
     write_ledger,
 )
-
-_opens: list[str] = []
-
-
-_listening = [False]
-
-
-def _hear(event: str, arguments: tuple[object, ...]) -> None:
-    if _listening[0] and event == "open" and isinstance(arguments[0], str | os.PathLike):
-        _opens.append(os.fspath(arguments[0]))
-
-
-sys.addaudithook(_hear)
+from os_calls import counted_calls
 
 
 def _opened_in(folder: Path, call: object) -> list[str]:
     assert callable(call)
-    _opens.clear()
-    _listening[0] = True
-    try:
+    with counted_calls(folder) as calls:
         call()
-    finally:
-        _listening[0] = False
-    return [path for path in _opens if path.startswith(str(folder))]
+    return [path for path, _ in calls.opens]
 
 
 def test_a_claim_costs_few_files_however_long_the_list(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_first_claim_between_the_two_looks_is_not_taken_for_an_unproven_job(
     opened = os.open
 
     def claim_and_open(name: object, *arguments: int, **more: int) -> int:
-        if name == path and line_1(joblist) == "todo":
+        if name == str(path) and line_1(joblist) == "todo":
             write_ledger(joblist, "alive")
             path.write_bytes(path.read_bytes().replace(b"todo", b"ongoing", 1))
         return opened(name, *arguments, **more)  # type: ignore[arg-type]

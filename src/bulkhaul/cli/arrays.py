@@ -40,8 +40,7 @@ def submit(
     as_json: o.AsJson = False,
 ) -> None:
     """Submit a SLURM array of workers that fits the joblist."""
-    from bulkhaul.joblist.joblist import Joblist
-    from bulkhaul.joblist.summary import summarise
+    from bulkhaul.joblist.summary import summarise_joblist
     from bulkhaul.slurm.array import ArraySpec, submit_array
 
     settings, folder, say = o.open_joblist(
@@ -68,7 +67,7 @@ def submit(
         options=settings.slurm_options,
         config=settings.file,
     )
-    counts = summarise(Joblist(folder).iterate())
+    counts = summarise_joblist(folder, dry_run=True)  # the array's workers repair what lags
     # What is `ongoing` may belong to workers that died: the array is there for it too.
     submission = submit_array(spec, todo=counts.todo + counts.ongoing, dry_run=dry_run)
     _say_left_out(say, counts)

@@ -81,13 +81,11 @@ def summarise(
     as_json: o.AsJson = False,
 ) -> None:
     """Count the jobs of a joblist by status."""
-    from bulkhaul.joblist.joblist import Joblist
-    from bulkhaul.joblist.summary import summarise, summarise_joblist
+    from bulkhaul.joblist.summary import summarise_joblist
 
     _, folder, say = o.open_joblist(input_path, verbosity=verbosity, config=config, as_json=as_json)
     say_start(say, dry_run=dry_run, verbosity=verbosity)
-    # A scan brings first lines that lag to what the ledger says; a dry run only reads.
-    summary = summarise(Joblist(folder).iterate()) if dry_run else summarise_joblist(folder)
+    summary = summarise_joblist(folder, dry_run=dry_run)
     _say_summary(say, summary)
     end(summary, exit_code=OK, as_json=as_json)
 

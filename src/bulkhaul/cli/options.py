@@ -160,7 +160,7 @@ def open_joblist(
         missing = "no such folder" if may_be_empty else "no such joblist"
         reason = "a joblist is a folder, this is none" if exists else missing
         raise UsageError(folder, reason, "check --input_path, or make it with `bulkhaul extract`")
-    if not may_be_empty and not Joblist(folder).names():
+    if not may_be_empty and Joblist(folder).is_empty():
         # Most likely another folder was meant, which "nothing left to do" would hide.
         raise UsageError(folder, "it holds no job file", "check --input_path, or make them with `bulkhaul extract`")
     say(Message(Mark.INFO, f"Valid input path: {folder}"))

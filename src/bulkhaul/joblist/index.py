@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bulkhaul.errors import StorageError
 from bulkhaul.fsio import replace_file, storage_errors
@@ -18,19 +20,20 @@ from bulkhaul.joblist.job import JobView, Standing, Status
 from bulkhaul.joblist.locks import Lock
 from bulkhaul.joblist.paths import JoblistPaths
 from bulkhaul.joblist.rewriting import repair
-from bulkhaul.joblist.views import Dead, view_all
+from bulkhaul.joblist.views import Dead, job_versions, view_all
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One job in the index."""
+class Row(NamedTuple):
+    """One job in the index; inode and ctime are the version of the job file that was read, 0 where none could be."""
 
     name: str
     standing: Standing
     status: Status | None
     generation: int
+    inode: int
+    ctime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,34 @@ def read_index(paths: JoblistPaths) -> Index | None:
         return None
 
 
-def _row(name: str, standing: str, status: str | None, generation: int) -> Row:
-    return Row(name, Standing(standing), None if status is None else Status(status), generation)
+_STANDINGS = {standing.value: standing for standing in Standing}
+_STATUSES: dict[str | None, Status | None] = {None: None, **{status.value: status for status in Status}}
+
+
+def _row(name: str, standing: str, status: str | None, generation: int, inode: int, ctime_ns: int) -> Row:
+    return Row(name, _STANDINGS[standing], _STATUSES[status], generation, inode, ctime_ns)
+
+
+def settled(paths: JoblistPaths, index: Index) -> tuple[Counter[Status], list[str]]:
+    """How many jobs stand for certain as the index says, by status, and the names of all others, sorted.
+
+    Certain is a `todo` or `success` whose job file is the one that the scan read: no file is opened for it. A claim of
+    such a job is seen as soon as line 1 shows it. What is owned, or needs a person, is always looked at again.
+
+    Raises:
+        StorageError: the joblist cannot be listed.
+    """
+    versions = job_versions(paths)
+    todo = success = 0
+    for name, standing, status, _, inode, ctime_ns in index.rows:
+        free = standing is Standing.FREE
+        if (free or status is Status.SUCCESS) and versions.get(name) == (inode, ctime_ns):
+            del versions[name]
+            if free:
+                todo += 1
+            else:
+                success += 1
+    return Counter({Status.TODO: todo, Status.SUCCESS: success}), sorted(versions)
 
 
 def index_version(paths: JoblistPaths) -> tuple[int, int]:
@@ -67,12 +96,17 @@ def index_version(paths: JoblistPaths) -> tuple[int, int]:
 
 
 def scan_views(paths: JoblistPaths, lock: Lock, *, dead: Dead) -> Iterator[JobView]:
-    """All jobs as they stand; first lines that lag are brought to what the ledger says.
+    """All jobs as they stand; first lines that lag are brought to what the ledger says."""
+    return repaired(paths, lock, view_all(paths, dead=dead), dead=dead)
+
+
+def repaired(paths: JoblistPaths, lock: Lock, views: Iterable[JobView], *, dead: Dead) -> Iterator[JobView]:
+    """`views` as they are, while first lines that lag are brought to what the ledger says.
 
     Raises:
         StorageError: the file system cannot be read. A repair that fails is left to the next scan.
     """
-    for view in view_all(paths, dead=dead):
+    for view in views:
         if view.ought is not None:
             try:
                 repair(paths, lock, view.name, dead=dead)
@@ -81,27 +115,43 @@ def scan_views(paths: JoblistPaths, lock: Lock, *, dead: Dead) -> Iterator[JobVi
         yield view
 
 
+class Scan:
+    """The rows of a scan that has begun, one for each view that it is shown; `store` makes them the index."""
+
+    def __init__(self, paths: JoblistPaths, *, clock: Callable[[], float] = time.monotonic) -> None:
+        before = read_index(paths)
+        self._paths = paths
+        self._serial = 1 if before is None else before.serial + 1
+        self._clock = clock
+        self._began = clock()
+        self._rows: list[Row] = []
+
+    def add(self, view: JobView) -> None:
+        """Take down the next job, in the order of the names."""
+        generation = 0 if view.record is None else view.record.generation
+        self._rows.append(Row(view.name, view.standing, view.status, generation, *(view.version or (0, 0))))
+
+    def store(self) -> Index:
+        """The index after the last job; one that cannot be stored is still returned."""
+        index = Index(self._serial, self._clock() - self._began, tuple(self._rows))
+        store_index(self._paths, index)
+        return index
+
+
 def refresh_index(
-    paths: JoblistPaths, views: Iterator[JobView], *, clock: Callable[[], float] = time.monotonic
+    paths: JoblistPaths, views: Iterable[JobView], *, clock: Callable[[], float] = time.monotonic
 ) -> Index:
-    """Run `views` to their end and make them the index; one that cannot be stored is still returned."""
-    before = read_index(paths)
-    began = clock()
-    rows = tuple(
-        Row(view.name, view.standing, view.status, 0 if view.record is None else view.record.generation)
-        for view in views
-    )
-    index = Index(1 if before is None else before.serial + 1, clock() - began, rows)
-    store_index(paths, index)
-    return index
+    """Run `views` to their end and make them the index."""
+    scan = Scan(paths, clock=clock)
+    for view in views:
+        scan.add(view)
+    return scan.store()
 
 
 def store_index(paths: JoblistPaths, index: Index) -> None:
     """Replace the index file; a failure is only noted, since the index is a hint."""
-    jobs = [[row.name, row.standing, row.status, row.generation] for row in index.rows]
+    values = {"serial": index.serial, "took": index.took, "jobs": index.rows}
     try:
-        replace_file(
-            paths.index, json.dumps({"serial": index.serial, "took": index.took, "jobs": jobs}).encode("ascii")
-        )
+        replace_file(paths.index, json.dumps(values).encode("ascii"))
     except StorageError as error:
         _log.debug("index not stored: %s", error)

@@ -19,6 +19,10 @@ Gate = Callable[[], None]
 """Called before each step; cheap; raises `Stopped`, `Interrupted` or `ClaimLost`."""
 
 
+Version = tuple[int, int]
+"""Inode and ctime in nanoseconds of a job file: a rewrite changes one of them, an edit in place the other."""
+
+
 class Status(StrEnum):
     """The first line of a job file."""
 
@@ -104,6 +108,7 @@ class JobView:
 
     `status` is None for unproven and invalid jobs. `ought` is the word that line 1 should show, None to leave it alone.
     `source` and `target` are None when the job file cannot be read; `problem` then says why.
+    `version` tells the bytes that were read from any later ones.
     `log` holds all kept lines after `Joblist.read`, and the last one after a scan.
     """
 
@@ -117,6 +122,7 @@ class JobView:
     record: Record | None
     log: tuple[str, ...] = ()
     problem: str = ""
+    version: Version | None = None
 
 
 # (standing, what line 1 ought to be) for each word and each state of the ledger; the rows of docs/joblist-format.md.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bulkhaul.errors import InvalidJobFile, UsageError
 from bulkhaul.fsio import create_file, storage_errors
 from bulkhaul.joblist.heartbeat import LeaseTimes
-from bulkhaul.joblist.index import read_index, refresh_index, scan_views
+from bulkhaul.joblist.index import Scan, read_index, repaired, scan_views, settled
 from bulkhaul.joblist.job import JobView, Owner, Standing, Status
 from bulkhaul.joblist.jobfile import JobFile, render_jobfile, source_problem
 from bulkhaul.joblist.liveness import process_gone
@@ -17,7 +18,10 @@ from bulkhaul.joblist.mounts import Mount, least_lease, mount_of, present_mounts
 from bulkhaul.joblist.paths import JoblistPaths, name_problem
 from bulkhaul.joblist.rewriting import set_todo
 from bulkhaul.joblist.session import Session
-from bulkhaul.joblist.views import job_names, view_all, view_job
+from bulkhaul.joblist.views import has_jobs, job_names, view_all, view_job
+
+_MOST_CHANGED = 0.1
+"""From this share of changed jobs on a new index is worth a whole scan."""
 
 
 class Joblist:
@@ -75,6 +79,10 @@ class Joblist:
         """The names of all jobs, sorted; editors' litter is no job."""
         return job_names(self._paths)
 
+    def is_empty(self) -> bool:
+        """Whether there is no job."""
+        return not has_jobs(self._paths)
+
     def path(self, name: str) -> Path:
         """The job file of `name`."""
         return self._paths.job(name)
@@ -122,20 +130,43 @@ class Joblist:
 
     def scan(self) -> list[JobView]:
         """All jobs as they stand, sorted by name; repairs first lines that lag when no other scan is at work."""
-        if not self._paths.ledger.is_dir():
-            return list(self.iterate())  # no worker was ever here: there is nothing to repair, and nothing to leave
-        views: list[JobView] = []
+        return list(self._scanned())
 
-        def repaired() -> Iterator[JobView]:
-            for view in scan_views(self._paths, self._lock, dead=process_gone):
-                views.append(view)
-                yield view
+    def changed(self, *, repair: bool) -> tuple[Counter[Status], Iterator[JobView]]:
+        """How many jobs are as the index says, by status, and all others as they stand, sorted by name.
 
+        The fewer have changed since the last scan, the cheaper: one that is as it was costs a stat and is not opened.
+        `repair` brings first lines that lag to what the ledger says, and makes a new index where the old one is of
+        little use or missing; without it nothing is written.
+
+        Raises:
+            StorageError: the joblist cannot be read.
+        """
+        index = read_index(self._paths) if self._has_ledger() else None
+        if index is None:
+            return Counter(), self._scanned() if repair else self.iterate()
+        counts, names = settled(self._paths, index)
+        if repair and len(names) > _MOST_CHANGED * len(index.rows):
+            return Counter(), self._scanned()
+        views = view_all(self._paths, dead=process_gone, names=names)
+        return counts, repaired(self._paths, self._lock, views, dead=process_gone) if repair else views
+
+    def _scanned(self) -> Iterator[JobView]:
+        if not self._has_ledger():
+            yield from self.iterate()  # no worker was ever here: there is nothing to repair, and nothing to leave
+            return
         with self._lock(self._paths.scan_lock, 0) as held:
             if held is Held.BUSY:
-                return list(self.iterate())
-            refresh_index(self._paths, repaired())
-        return views
+                yield from self.iterate()
+                return
+            scan = Scan(self._paths)
+            for view in scan_views(self._paths, self._lock, dead=process_gone):
+                scan.add(view)
+                yield view
+            scan.store()
+
+    def _has_ledger(self) -> bool:
+        return self._paths.ledger.is_dir()
 
     def retry(self, names: Sequence[str] | None = None, *, unproven: bool = False) -> list[str]:
         """Set jobs in `error` to `todo` (with `unproven` those too); the names that were set.

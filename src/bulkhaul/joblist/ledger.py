@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkhaul.errors import StorageError
-from bulkhaul.fsio import create_file, storage_errors
+from bulkhaul.fsio import create_file, read_open, storage_error, storage_errors
 from bulkhaul.joblist.job import Ledger, Owner
 
 UNKNOWN_OWNER = Owner("unknown", "unknown", "", "", "", 0, 0)
@@ -72,7 +72,12 @@ def new_record(job: str, generation: int, owner: Owner, **values: Any) -> Record
 
 def record_path(folder: Path, job: str, generation: int) -> Path:
     """The file of one record."""
-    return folder / f"{job}.{generation:06d}"
+    return Path(_place(folder, job, generation))
+
+
+def _place(folder: Path, job: str, generation: int) -> str:
+    # Text: a scan of 10^5 jobs would spend most of its time on putting `Path`s together.
+    return f"{folder}/{job}.{generation:06d}"
 
 
 def state_of(record: Record | None, *, expired: bool) -> Ledger:
@@ -95,12 +100,17 @@ def read_record(folder: Path, job: str, generation: int) -> Record | None:
 
     A record that cannot be understood counts as a claim of an unknown owner, whose lease runs out.
     """
-    path = record_path(folder, job, generation)
-    with storage_errors(path):
+    place = _place(folder, job, generation)
+    try:
+        fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
+            data = read_open(fd)
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise storage_error(place, error) from error
     try:
         return _decode(data)
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -117,7 +127,7 @@ def newest_record(folder: Path, job: str, *, hint: int = 0) -> Record | None:
                 return None
             first = oldest.generation
         newest = first
-        while _exists(folder, job, newest + 1):
+        while has_record(folder, job, newest + 1):
             newest += 1
         # Read after the next number was found free: compaction goes upwards, so what still stands here is the newest.
         record = read_record(folder, job, newest)
@@ -136,6 +146,18 @@ def newest_numbers(folder: Path, job: str | None = None) -> dict[str, int]:
             if digits.isdecimal() and len(digits) >= 6 and job in (None, name):
                 numbers[name] = max(numbers.get(name, 0), int(digits))
     return numbers
+
+
+def has_record(folder: Path, job: str, generation: int) -> bool:
+    """Whether a record stands under that number; it may be one that compaction has not reached yet."""
+    place = _place(folder, job, generation)
+    try:
+        os.lstat(place)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise storage_error(place, error) from error
+    return True
 
 
 def publish(folder: Path, record: Record) -> bool:
@@ -161,7 +183,7 @@ def publish(folder: Path, record: Record) -> bool:
 
 def is_newest(folder: Path, record: Record) -> bool:
     """True while `record` still is the last word on its job."""
-    if _exists(folder, record.job, record.generation + 1):
+    if has_record(folder, record.job, record.generation + 1):
         return False
     present = read_record(folder, record.job, record.generation)
     return present is not None and present.nonce == record.nonce
@@ -183,16 +205,6 @@ def compact(folder: Path, job: str, newest: int) -> None:
             private.unlink(missing_ok=True)
         for generation in range(2, newest - 1):
             record_path(folder, job, generation).unlink(missing_ok=True)
-
-
-def _exists(folder: Path, job: str, generation: int) -> bool:
-    path = record_path(folder, job, generation)
-    with storage_errors(path):
-        try:
-            path.lstat()
-        except FileNotFoundError:
-            return False
-    return True
 
 
 def _stands(folder: Path, job: str, generation: int) -> bool:

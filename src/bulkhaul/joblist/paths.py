@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 STATE_FOLDER = ".bulkhaul"
@@ -10,18 +11,18 @@ STATE_FOLDER = ".bulkhaul"
 LONGEST_NAME = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JoblistPaths:
     """The paths of one joblist."""
 
     folder: Path
 
-    @property
+    @cached_property
     def state(self) -> Path:
         """The folder of everything that is not for people's editors."""
         return self.folder / STATE_FOLDER
 
-    @property
+    @cached_property
     def ledger(self) -> Path:
         """The records of all jobs."""
         return self.state / "ledger"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from bulkhaul.joblist.job import JobView, Standing, Status
 from bulkhaul.joblist.joblist import Joblist
@@ -30,9 +31,9 @@ class Summary:
         return asdict(self)
 
 
-def summarise(views: Iterable[JobView]) -> Summary:
-    """Count `views`; pure."""
-    counts = dict.fromkeys(Status, 0)
+def summarise(views: Iterable[JobView], *, settled: Mapping[Status, int] = MappingProxyType({})) -> Summary:
+    """Count `views`, and with them the jobs that were `settled` without a look; pure."""
+    counts = {status: settled.get(status, 0) for status in Status}
     needs: dict[str, list[tuple[str, str]]] = {"error": [], "unproven": [], "invalid": []}
     for view in views:
         if view.status is not None:
@@ -63,11 +64,14 @@ def _reason(view: JobView) -> str:
     return view.log[-1] if view.log else "set by hand"
 
 
-def summarise_joblist(folder: Path) -> Summary:
-    """Scan the joblist in `folder` and count.
+def summarise_joblist(folder: Path, *, dry_run: bool = False) -> Summary:
+    """Count the jobs of the joblist in `folder`; only what has changed since the last scan is read.
+
+    First lines that lag are brought to what the ledger says; a dry run writes nothing.
 
     Raises:
         UsageError: the folder is missing.
         StorageError: it cannot be read.
     """
-    return summarise(Joblist(folder).scan())
+    settled, views = Joblist(folder).changed(repair=not dry_run)
+    return summarise(views, settled=settled)

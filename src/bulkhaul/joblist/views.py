@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bulkhaul.errors import InvalidJobFile, StorageError
-from bulkhaul.fsio import storage_errors
-from bulkhaul.joblist.job import JobView, Owner, Standing, standing_of, status_of
+from bulkhaul.errors import InvalidJobFile
+from bulkhaul.fsio import read_open, storage_error, storage_errors
+from bulkhaul.joblist.job import JobView, Owner, Standing, Version, standing_of, status_of
 from bulkhaul.joblist.jobfile import JobFile, parse_jobfile
 from bulkhaul.joblist.ledger import Record, newest_numbers, newest_record, state_of
 from bulkhaul.joblist.paths import JoblistPaths, is_job_file, name_problem
@@ -34,9 +34,35 @@ def job_names(paths: JoblistPaths) -> list[str]:
     Raises:
         StorageError: the folder cannot be listed.
     """
-    with storage_errors(paths.folder):
-        entries = (entry for entry in paths.folder.iterdir() if is_job_file(entry.name))
-        return sorted(entry.name.removesuffix(".txt") for entry in entries)
+    with storage_errors(paths.folder), os.scandir(paths.folder) as entries:
+        return sorted(entry.name.removesuffix(".txt") for entry in entries if is_job_file(entry.name))
+
+
+def has_jobs(paths: JoblistPaths) -> bool:
+    """Whether there is any job; of a long joblist no more is listed than that needs.
+
+    Raises:
+        StorageError: the folder cannot be listed.
+    """
+    with storage_errors(paths.folder), os.scandir(paths.folder) as entries:
+        return any(is_job_file(entry.name) for entry in entries)
+
+
+def job_versions(paths: JoblistPaths) -> dict[str, Version]:
+    """The version of each job file, (0, 0) of one that cannot be examined. Nothing is opened.
+
+    Raises:
+        StorageError: the folder cannot be listed.
+    """
+    versions = {}
+    with storage_errors(paths.folder), os.scandir(paths.folder) as entries:
+        for entry in entries:
+            if is_job_file(entry.name):
+                try:
+                    versions[entry.name[:-4]] = _version(entry.stat())
+                except OSError:  # nothing is known of it, so the index is never right about it
+                    versions[entry.name[:-4]] = (0, 0)
+    return versions
 
 
 def read_jobfile(paths: JoblistPaths, name: str) -> JobFile:
@@ -46,31 +72,42 @@ def read_jobfile(paths: JoblistPaths, name: str) -> JobFile:
         InvalidJobFile: it cannot be read as one, or is gone.
         StorageError: the file system failed.
     """
-    path = paths.job(name)
+    return _read_version(paths, name)[0]
+
+
+def _read_version(paths: JoblistPaths, name: str) -> tuple[JobFile, Version]:
+    place = f"{paths.folder}/{name}.txt"
     try:
-        with storage_errors(path):
-            data = _read_regular(path)
-    except StorageError as error:
+        data, version = _read_regular(place)
+    except OSError as error:
         # One job that cannot be read must not hide all others; a failing disk must.
-        cause = error.__cause__
-        if isinstance(cause, FileNotFoundError):
-            raise InvalidJobFile(path.name, "there is no such job file", "extract the joblist again") from error
-        if isinstance(cause, PermissionError):
-            raise InvalidJobFile(path.name, "there is no right to read it", "ask its owner for that right") from error
-        if isinstance(cause, OSError) and cause.errno in _NO_FILE:
-            raise InvalidJobFile(path.name, "it is no file", "remove it") from error
-        raise
+        if isinstance(error, FileNotFoundError):
+            raise InvalidJobFile(f"{name}.txt", "there is no such job file", "extract the joblist again") from error
+        if isinstance(error, PermissionError):
+            step = "ask its owner for that right"
+            raise InvalidJobFile(f"{name}.txt", "there is no right to read it", step) from error
+        if error.errno in _NO_FILE:
+            raise InvalidJobFile(f"{name}.txt", "it is no file", "remove it") from error
+        raise storage_error(place, error) from error
     if len(data) > _LONGEST_FILE:
-        raise InvalidJobFile(path.name, "the job file is larger than 4 MiB", "cut its log")
-    return parse_jobfile(data, name=name)
+        raise InvalidJobFile(f"{name}.txt", "the job file is larger than 4 MiB", "cut its log")
+    return parse_jobfile(data, name=name), version
 
 
-def _read_regular(path: Path) -> bytes:
+def _read_regular(place: str) -> tuple[bytes, Version]:
     # A FIFO would block for ever, and a worker that waits in `open` hears no signal.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    fd = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        return file.read(_LONGEST_FILE + 1)
+        return read_open(fd, most=_LONGEST_FILE + 1), _version(found)
+    finally:
+        os.close(fd)
+
+
+def _version(found: os.stat_result) -> Version:
+    return found.st_ino, found.st_ctime_ns
 
 
 def view_job(paths: JoblistPaths, name: str, *, dead: Dead, hint: int = 0, whole_log: bool = False) -> JobView:
@@ -84,10 +121,10 @@ def view_job(paths: JoblistPaths, name: str, *, dead: Dead, hint: int = 0, whole
     record = newest_record(paths.ledger, name, hint=hint)
     while True:
         try:
-            file = read_jobfile(paths, name)
+            file, version = _read_version(paths, name)
         except InvalidJobFile as error:
             return _invalid(name, record, str(error))
-        view = _view(name, file, record, dead=dead, whole_log=whole_log)
+        view = _view(name, file, version, record, dead=dead, whole_log=whole_log)
         if view.standing is not Standing.UNPROVEN:
             return view
         # A first claim between the two looks shows as `ongoing` without a record.
@@ -100,7 +137,7 @@ def _invalid(name: str, record: Record | None, problem: str) -> JobView:
     return JobView(name, "", None, Standing.INVALID, None, None, None, record, problem=problem)
 
 
-def _view(name: str, file: JobFile, record: Record | None, *, dead: Dead, whole_log: bool) -> JobView:
+def _view(name: str, file: JobFile, version: Version, record: Record | None, *, dead: Dead, whole_log: bool) -> JobView:
     expired = record is not None and record.end is None and dead(record.owner)
     standing, ought = standing_of(file.word, state_of(record, expired=expired))
     problem = ""
@@ -117,13 +154,17 @@ def _view(name: str, file: JobFile, record: Record | None, *, dead: Dead, whole_
         record=record,
         log=file.log if whole_log else file.log[-1:],
         problem=problem,
+        version=version,
     )
 
 
-def view_all(paths: JoblistPaths, *, dead: Dead) -> Iterator[JobView]:
-    """All jobs as they stand, sorted by name; one listing of the ledger serves them all."""
-    hints = newest_numbers(paths.ledger)
-    for name in job_names(paths):
+def view_all(paths: JoblistPaths, *, dead: Dead, names: Iterable[str] | None = None) -> Iterator[JobView]:
+    """All jobs as they stand, sorted by name, or those in `names` in their order.
+
+    One listing of the ledger serves all jobs; a few find their newest records sooner without.
+    """
+    hints = newest_numbers(paths.ledger) if names is None else {}
+    for name in job_names(paths) if names is None else names:
         view = view_job(paths, name, dead=dead, hint=hints.get(name, 0))
         if view.standing is not Standing.INVALID or os.path.lexists(paths.job(name)):
             yield view  # else it was removed since the listing
