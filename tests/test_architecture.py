@@ -61,6 +61,8 @@ LIBRARIES = {
     "filelock": {"joblist"},
 }
 
+LOADED_BY_HELP = ("errors", "messages", "progress", "stopping")
+
 FORBIDDEN_NAMES = re.compile(r"(^|_)(utils?|helpers?|managers?|common|misc)(_|$)")
 
 
@@ -169,3 +171,14 @@ def test_help_loads_no_heavy_library() -> None:
     code = "import sys, bulkhaul.cli.app; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"boto3", "botocore", "obstore", "pydantic", "awscrt", "tqdm", "asyncio"} & set(done.stdout.split())
+
+
+def test_help_loads_the_commands_and_next_to_nothing_else_of_ours() -> None:
+    """No module that a command needs only when it runs: those are imported inside of it."""
+    code = "import sys, bulkhaul.cli.app as app; sys.argv[1:] = ['--help']; app.app(standalone_mode=False); "
+    code += "print(*(name for name in sys.modules if name.split('.')[0] == 'bulkhaul'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own = set(done.stdout.splitlines()[-1].split())
+    commands = {f"bulkhaul.cli.{path.stem}" for path in MODULES if part_of(path) == "cli" and path.stem != "__init__"}
+    assert own - commands == {"bulkhaul", "bulkhaul.cli", *(f"bulkhaul.{part}" for part in LOADED_BY_HELP)}
+    assert commands <= own
