@@ -74,10 +74,11 @@ def summaries(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
     for what, found in samples.items():
         walls = [sample.wall for sample in found]
         rss = max(sample.rss for sample in found) / MIB
-        rows.append([what, jobs, statistics.median(walls), min(walls), rss])
+        cpu = min(sample.cpu for sample in found)
+        rows.append([what, jobs, statistics.median(walls), min(walls), cpu, rss])
     return {
         "title": "`bulkhaul summarise`",
-        "columns": ["", "jobs", "wall s, median", "least", "RSS MiB"],
+        "columns": ["", "jobs", "wall s, median", "least", "CPU s, least", "RSS MiB"],
         "rows": rows,
     }
 

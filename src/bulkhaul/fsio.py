@@ -24,7 +24,7 @@ _NEXT_STEPS = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
 }
-_FIRST_READ = 1 << 16  # bytes; more than a job file or a record has
+_ONE_READ = 1 << 16  # bytes; more than a job file or a record has
 _DEFAULT_NEXT_STEP = "check the file system (`bulkhaul doctor` tries it), then run the same command again"
 
 
@@ -44,15 +44,22 @@ def storage_error(path: str | Path, error: OSError) -> StorageError:
 
 
 def read_open(fd: int, *, most: int = 1 << 30) -> bytes:
-    """What the file at `fd` holds from here on, at most `most` bytes; a scan of 10^5 jobs reads two files for each.
+    """What the regular file at `fd` holds from here on, at most `most` bytes.
+
+    A small one costs a single call, since a scan of 10^5 jobs reads two files for each: less than was asked for is the
+    end of a regular file.
 
     Raises:
         OSError: it cannot be read.
     """
-    data = os.read(fd, min(most, _FIRST_READ))
-    while len(data) < most and (more := os.read(fd, min(most - len(data), _FIRST_READ))):
-        data += more
-    return data
+    pieces = []
+    while most > 0:
+        asked = min(most, _ONE_READ)
+        pieces.append(os.read(fd, asked))
+        most -= len(pieces[-1])
+        if len(pieces[-1]) < asked:
+            break
+    return b"".join(pieces)
 
 
 def sync_folder(folder: Path) -> None:
