@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +20,10 @@ from typing import Annotated, Any
 import typer
 from endpoints import BUCKET, Endpoint, endpoints
 from joblists import write_worked_joblist
+from machine import circumstances
 from measuring import Sample, run
 from programs import BULKHAUL, PREFIX
+from reports import report, table
 
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.liveness import this_owner
@@ -30,6 +31,7 @@ from bulkhaul.transfer.manifest import Outcome, Record, Verified, encode
 
 MISSING = 100
 PER_FOLDER = 1_000
+_TITLE = "A joblist and a plate that are large"
 MIB = 1 << 20
 _EMPTY = "d41d8cd98f00b204e9800998ecf8427e"  # of no bytes: the ETag, the same digest in base64, and their CRC64NVME
 _EMPTY_MD5 = "1B2M2Y8AsgTpgAmY7PhCfg=="
@@ -45,20 +47,20 @@ def main(
     output: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results/figures.json"),
 ) -> None:
     """Measure, print, write."""
-    with tempfile.TemporaryDirectory(prefix="bulkhaul-scale-") as name:
+    with tempfile.TemporaryDirectory(prefix="bulkhaul-large-") as name:
         tables = [summaries(Path(name), jobs, rounds), resumes(Path(name), [int(size) for size in files.split(",")])]
-    for table in tables:
-        print(f"\n{table['title']}")
-        for row in [table["columns"], *table["rows"]]:
+    for found in tables:
+        print(f"\n{found['title']}")
+        for row in [found["columns"], *found["rows"]]:
             print("  " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
     notes = [
         "Of ten jobs six are done, one in a hundred failed, 64 are in work; a done one has seven lines of log.",
-        f"The plate's files are empty; a worker was killed when all but the last {MISSING} were sent.",
+        f"The plate's files are empty; a worker was killed when all but the last {MISSING} were sent, so that their "
+        "records lie unsorted in a partial manifest.",
     ]
+    found = {**report(_TITLE, notes, tables=tables), "measured": circumstances([], scale=1.0, rounds=rounds)}
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(
-        json.dumps({"title": "Large joblists and plates", "notes": notes, "tables": tables, "plots": []}, indent=1)
-    )
+    output.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def summaries(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
@@ -76,11 +78,7 @@ def summaries(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
         rss = max(sample.rss for sample in found) / MIB
         cpu = min(sample.cpu for sample in found)
         rows.append([what, jobs, statistics.median(walls), min(walls), cpu, rss])
-    return {
-        "title": "`bulkhaul summarise`",
-        "columns": ["", "jobs", "wall s, median", "least", "CPU s, least", "RSS MiB"],
-        "rows": rows,
-    }
+    return table("`bulkhaul summarise`", ("", "jobs", "wall s, median", "least", "CPU s, least", "RSS MiB"), rows)
 
 
 def resumes(folder: Path, sizes: list[int]) -> dict[str, Any]:
@@ -90,8 +88,8 @@ def resumes(folder: Path, sizes: list[int]) -> dict[str, Any]:
         for size in sizes:
             rows.append([size, *_resume(folder / str(size), servers["sink"], size)])
             print(f"  resume of {size} files: {rows[-1]}", file=sys.stderr, flush=True)
-    columns = ["files", "first of the missing s", "whole job s", "RSS MiB", "lists", "puts", "heads"]
-    return {"title": "A killed plate goes on", "columns": columns, "rows": rows}
+    columns = ("files", "first of the missing s", "whole job s", "CPU s", "RSS MiB", "lists", "puts", "heads")
+    return table("A killed plate goes on", columns, rows)
 
 
 def _resume(folder: Path, server: Endpoint, files: int) -> list[float]:
@@ -111,13 +109,13 @@ def _resume(folder: Path, server: Endpoint, files: int) -> list[float]:
     _put_empty(server, (f"{key}/{name}" for name in names[:-MISSING]))
     with Joblist(joblist).work_path(job, 1).open("wb") as partial:
         partial.writelines(encode(record) + b"\n" for record in _records(plate, names[:-MISSING]))
-    before = _counts(server)
+    before = server.requests()
     with _FirstFile(server) as first:
         sample = _bulkhaul("transfer", "-i", joblist, "-v", "0", log=log, env=server.environment)
-    after = _counts(server)
+    after = server.requests()
     assert after["objects"] == files + 1, "the plate and its manifest"
     requests = [after[kind] - before[kind] for kind in ("list", "put", "head")]
-    return [first.seconds, sample.wall, sample.rss / MIB, *requests]
+    return [first.seconds, sample.wall, sample.cpu, sample.rss / MIB, *requests]
 
 
 class _FirstFile:
@@ -130,7 +128,7 @@ class _FirstFile:
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> _FirstFile:
-        self._before, self._begun = _counts(self._server)["objects"], time.perf_counter()
+        self._before, self._begun = self._server.requests()["objects"], time.perf_counter()
         self._thread.start()
         return self
 
@@ -140,19 +138,13 @@ class _FirstFile:
 
     def _watch(self) -> None:
         while not self._ended.wait(_EVERY):
-            if _counts(self._server)["objects"] > self._before + 2:
+            if self._server.requests()["objects"] > self._before + 2:
                 self.seconds = time.perf_counter() - self._begun
                 return
 
 
 def _bulkhaul(*words: object, log: Path, env: Any = None) -> Sample:
     return run([*BULKHAUL, *map(str, words)], env={**os.environ, **(env or {})}, log=log)
-
-
-def _counts(server: Endpoint) -> dict[str, int]:
-    with urllib.request.urlopen(f"{server.url}/_/stats") as answer:
-        found: dict[str, int] = json.load(answer)
-    return found
 
 
 def _write_empty(plate: Path, names: list[str]) -> None:
