@@ -21,7 +21,7 @@ BASE = {"errors", "fsio", "proc", "messages", "spill", "stopping"}
 COLUMNS = {"joblist", "sources", "s3"}
 STEPS = {
     *("extract", "check", "worker", "audit"),
-    *("preflight", "probing", "targets", "progress", "requeueing", "shares", "attempt", "rehearsal"),
+    *("agreement", "preflight", "probing", "targets", "progress", "requeueing", "shares", "attempt", "rehearsal"),
 }
 
 # Part of the package -> the parts that it may import (itself always). A new part needs a line here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,34 @@ def test_words_and_sizes_are_read_as_people_write_them(checkout: Path, monkeypat
     assert transfer_options(settings).part_size == 32 << 20
     assert settings.slurm_options == ("--qos=long",)
     assert settings.credential_command == ("get-keys", "--for", "my lab")
+
+
+@pytest.mark.parametrize(
+    ("text", "nbytes"),
+    [("200MB/s", 200_000_000), ("100M", 100_000_000), ("1.5GiB", 3 << 29), ("1.5 GiB / s", 0), ("5000", 5_000)],
+)
+def test_a_limit_of_bytes_is_read_as_people_write_it(checkout: Path, text: str, nbytes: int) -> None:
+    if not nbytes:
+        with pytest.raises(UsageError, match=r"max_bandwidth \(option\).*200MB/s"):
+            load_settings({"max_bandwidth": text}, folder=checkout)
+        return
+    options = transfer_options(load_settings({"max_bandwidth": text, "max_requests": "2.5/s"}, folder=checkout))
+    assert options.worker_limits == (2.5, nbytes)
+    assert options.joblist_limits == (math.inf, math.inf)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "fast", "5/min", ""])
+@pytest.mark.parametrize("name", ["joblist_max_requests", "joblist_max_bandwidth"])
+def test_a_limit_that_is_none_is_refused(checkout: Path, name: str, value: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        load_settings({name: value}, folder=checkout)
+
+
+def test_options_alone_become_variables_for_others(checkout: Path) -> None:
+    write(checkout, "joblist_max_requests = 100\n")
+    settings = load_settings({"max_bandwidth": "1.5GiB", "max_requests": None}, folder=checkout)
+    names = ("max_bandwidth", "max_requests", "joblist_max_requests")
+    assert settings.given_as_variables(*names) == {"BULKHAUL_MAX_BANDWIDTH": "1610612736"}
 
 
 def test_a_lease_that_holds_no_three_heartbeats_is_refused(checkout: Path) -> None:

@@ -47,7 +47,10 @@ def s3_options(settings: Settings) -> S3Options:
 
 
 def transfer_options(settings: Settings) -> TransferOptions:
-    """How datasets are sent."""
+    """How datasets are sent, and how fast."""
+    from math import inf
+
+    from bulkhaul.transfer.limits import Rates
     from bulkhaul.transfer.terms import SyncLevel, TransferOptions
 
     return TransferOptions(
@@ -58,6 +61,8 @@ def transfer_options(settings: Settings) -> TransferOptions:
         manifest_upload=settings.manifest_upload,
         # boto3's engine is made for what the fast one cannot do, not for speed.
         sender_processes=0 if settings.engine == "s3transfer" else min(_SENDERS, len(os.sched_getaffinity(0))),
+        worker_limits=Rates(settings.max_requests or inf, settings.max_bandwidth or inf),
+        joblist_limits=Rates(settings.joblist_max_requests or inf, settings.joblist_max_bandwidth or inf),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from bulkhaul.agreement import Agreement
 from bulkhaul.errors import (
     AccessDenied,
     BucketUnusable,
@@ -84,6 +85,7 @@ class Work:
     say: Say
     show: ShowProgress
     senders: Senders
+    agreement: Agreement
     sent: Sent = field(default_factory=Sent)
 
 
@@ -146,15 +148,17 @@ def _transfer(claim: Claim, work: Work) -> TransferReport:
             claim.log(line)
         work.show(progress)
 
-    return transfer_dataset(
-        claim.source,
-        connection,
-        options=_fitted(work.options, work.preflight.features.get(connection.location.bucket)),
-        workspace=workspace_of(work.joblist, claim.name, claim.generation),
-        gate=gate,
-        report=on_progress,
-        senders=work.senders,
-    )
+    with work.agreement.sending_to(connection):
+        return transfer_dataset(
+            claim.source,
+            connection,
+            options=_fitted(work.options, work.preflight.features.get(connection.location.bucket)),
+            workspace=workspace_of(work.joblist, claim.name, claim.generation),
+            gate=gate,
+            report=on_progress,
+            senders=work.senders,
+            limits=work.agreement.limits,
+        )
 
 
 def _end(claim: Claim, report: TransferReport, work: Work) -> Outcome:

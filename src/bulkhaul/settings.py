@@ -14,7 +14,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -32,6 +41,17 @@ _NO_SETTINGS = {f"{PREFIX}{name}" for name in ("CONFIG", "PYTHON", "REQUIRE")}  
 Words = Annotated[tuple[str, ...], NoDecode]
 Size = Annotated[ByteSize, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _a_second(value: object) -> object:
+    text = value.strip().removesuffix("/s") if isinstance(value, str) else value
+    if isinstance(text, str) and "/" in text:
+        raise ValueError("a rate is one of seconds, such as 200MB/s")  # pydantic reads `5MB/min` as 5 MB
+    return text
+
+
+Bandwidth = Annotated[Size, BeforeValidator(_a_second)]
+RequestRate = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_a_second)]
 
 
 class SiteLayout(BaseModel):
@@ -85,6 +105,10 @@ class Settings(BaseSettings):
         ByteSize(16 << 20), description="size of a part"
     )
     max_concurrency: int = Field(256, ge=1, le=1024, description="most requests in flight of one worker")
+    max_bandwidth: Bandwidth | None = Field(None, description="most bytes a second of one worker: 200MB, 1.5GiB")
+    max_requests: RequestRate | None = Field(None, description="most requests a second of one worker")
+    joblist_max_bandwidth: Bandwidth | None = Field(None, description="the same for all workers together")
+    joblist_max_requests: RequestRate | None = Field(None, description="the same for all workers together")
     manifest_upload: bool = Field(True, description="put the manifest beside the dataset's prefix as well")
     slurm_partition: str | None = Field(None, description="partition of the array")
     slurm_account: str | None = Field(None, description="account of the array")
@@ -144,6 +168,11 @@ class Settings(BaseSettings):
     def origin(self, name: str) -> str:
         """Where the value of `name` came from: `default`, `file PATH`, `env NAME` or `option`."""
         return self._origins.get(name, "default")
+
+    def given_as_variables(self, *names: str) -> dict[str, str]:
+        """Those of `names` that were options of this command, as variables for other commands."""
+        given = [name for name in names if self.origin(name) == "option"]
+        return {f"{PREFIX}{name.upper()}": str(getattr(self, name)) for name in given}
 
     def needed(self, name: str) -> Any:
         """The value of `name`; UsageError, with how to set it, when it is empty."""

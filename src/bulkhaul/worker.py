@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from bulkhaul.agreement import Agreement
 from bulkhaul.attempt import Outcome, ShowProgress, Work, attempt
 from bulkhaul.errors import BulkhaulError, InvalidJobFile, JobsFailed, Stopped, combined_exit_code
 from bulkhaul.joblist.heartbeat import LeaseTimes
@@ -81,11 +82,12 @@ def transfer_joblist(
     stop = StopRequest(deadline=min(filter(None, (deadline, limit)), default=None))
     owner = this_owner(_as_slurm_task(task))
     report = WorkerReport()
-    with stop.listening(), Senders(options.sender_processes) as senders:
+    agreement = Agreement(joblist, options, lease)
+    with stop.listening(), agreement, Senders(options.sender_processes) as senders:
         preflight = Preflight(joblist, connect, owner, say, stop.check)
-        work = Work(joblist, preflight, target_of, options, stop, say, show, senders)
+        work = Work(joblist, preflight, target_of, options, stop, say, show, senders, agreement)
         try:
-            if joblist.open_names():
+            if joblist.open_names() and not agreement.limits.active:
                 senders.start()
             _check_targets(work)
             _claim_all(work, report, _judge_of_owners())

@@ -122,6 +122,13 @@ def test_the_command_says_all_that_was_chosen() -> None:
     ]
 
 
+def test_settings_for_the_tasks_alone_stand_in_the_command_and_are_exported() -> None:
+    spec = ArraySpec(Path("/data/joblist"), variables={"BULKHAUL_JOBLIST_MAX_REQUESTS": "500.0"})
+    command = render_sbatch(spec, size=8, checkout=Path("/checkout"), folder=Path("/home"), exports=["PATH"])
+    assert command.index("BULKHAUL_JOBLIST_MAX_REQUESTS=500.0") < command.index("sbatch")
+    assert "--export=BULKHAUL_JOBLIST_MAX_REQUESTS,BULKHAUL_PYTHON,PATH" in command
+
+
 def test_the_log_stays_one_file_a_task_whatever_the_folder_is_called() -> None:
     assert log_pattern(Path("/a %j b")) == "/a %%j b/slurm-%A_%a.out"
     assert log_pattern(Path("/a\\b")) == "slurm-%A_%a.out"

@@ -38,39 +38,11 @@ def test_the_limit_stays_where_more_does_not_help() -> None:
     assert min(seen) >= 8
 
 
-def test_a_throttled_answer_lowers_the_limit_a_little_and_once_a_round_trip() -> None:
-    pacing = Pacing(most=64, limit=40)
-    for _ in range(40):  # all that were in flight are refused together
-        pacing.throttled(100.0)
-    assert pacing.limit == 32
-    pacing.throttled(101.0)
-    assert pacing.limit == 25
-
-
-def test_after_throttling_the_limit_holds_its_plateau_and_tries_again_later() -> None:
-    pacing = Pacing(most=64, limit=40)
-    pacing.throttled(0.0)
-    now = drive(pacing, lambda limit: 25.0 * limit, seconds=55)
-    assert pacing.limit == 32
-    drive(pacing, lambda limit: 25.0 * limit, seconds=30, now=now)
-    assert pacing.limit > 32
-
-
-def test_one_request_is_always_allowed() -> None:
-    pacing = Pacing(most=4)
-    assert pacing.limit == 4
-    for second in range(50):
-        pacing.throttled(float(second))
-    assert pacing.limit == 1
-
-
 def test_a_shared_pacing_times_requests_with_its_clock() -> None:
     times = iter(float(number) for number in range(1_000))
     shared = SharedPacing(Pacing(most=64), clock=lambda: next(times))
     assert [shared.timed(lambda: "answer", nbytes=1) for _ in range(16)] == ["answer"] * 16
     assert shared.limit() == 6
-    shared.throttled()
-    assert shared.limit() == 4
 
 
 def test_the_first_window_is_a_warm_up() -> None:

@@ -36,6 +36,10 @@ def submit(
     sbatch_option: Annotated[
         list[str] | None, typer.Option("--sbatch-option", help="One more word for sbatch, `--qos=long`; repeatable.")
     ] = None,
+    max_bandwidth: o.MaxBandwidth = None,
+    max_requests: o.MaxRequests = None,
+    joblist_max_bandwidth: o.JoblistMaxBandwidth = None,
+    joblist_max_requests: o.JoblistMaxRequests = None,
     config: o.ConfigFile = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -54,6 +58,10 @@ def submit(
         slurm_partition=partition,
         slurm_account=account,
         slurm_options=sbatch_option or None,
+        max_bandwidth=max_bandwidth,
+        max_requests=max_requests,
+        joblist_max_bandwidth=joblist_max_bandwidth,
+        joblist_max_requests=joblist_max_requests,
     )
     _refuse_a_command_of_this_shell(settings)
     say_start(say, dry_run=dry_run, verbosity=verbosity)
@@ -66,6 +74,9 @@ def submit(
         account=settings.slurm_account,
         options=settings.slurm_options,
         config=settings.file,
+        variables=settings.given_as_variables(
+            "max_bandwidth", "max_requests", "joblist_max_bandwidth", "joblist_max_requests"
+        ),
     )
     counts = summarise_joblist(folder, dry_run=True)  # the array's workers repair what lags
     # What is `ongoing` may belong to workers that died: the array is there for it too.

@@ -54,6 +54,16 @@ EngineName = Annotated[str | None, typer.Option("--engine", help="auto, obstore 
 SyncLevelName = Annotated[
     str | None, typer.Option("--sync-level", help="What proves equal content: size, default or checksum.")
 ]
+MaxBandwidth = Annotated[
+    str | None, typer.Option("--max-bandwidth", help="Most bytes a second of one worker: 200MB, 1.5GiB.")
+]
+MaxRequests = Annotated[str | None, typer.Option("--max-requests", help="Most requests a second of one worker.")]
+JoblistMaxBandwidth = Annotated[
+    str | None, typer.Option("--joblist-max-bandwidth", help="Most bytes a second of all workers of the joblist.")
+]
+JoblistMaxRequests = Annotated[
+    str | None, typer.Option("--joblist-max-requests", help="Most requests a second of all workers of the joblist.")
+]
 ConfigFile = Annotated[
     Path | None, _path_option("--config", help="Settings file, instead of the nearest bulkhaul.toml.")
 ]

@@ -24,6 +24,10 @@ def transfer(
     dry_run: o.DryRun = False,
     engine: o.EngineName = None,
     sync_level: o.SyncLevelName = None,
+    max_bandwidth: o.MaxBandwidth = None,
+    max_requests: o.MaxRequests = None,
+    joblist_max_bandwidth: o.JoblistMaxBandwidth = None,
+    joblist_max_requests: o.JoblistMaxRequests = None,
     deadline: Annotated[
         datetime | None,
         typer.Option("--deadline", help="Stop in time for this moment (local time). Default: SLURM's time limit."),
@@ -37,7 +41,16 @@ def transfer(
     from bulkhaul.worker import transfer_joblist
 
     settings, folder, say = o.open_joblist(
-        input_path, verbosity=verbosity, config=config, as_json=as_json, engine=engine, sync_level=sync_level
+        input_path,
+        verbosity=verbosity,
+        config=config,
+        as_json=as_json,
+        engine=engine,
+        sync_level=sync_level,
+        max_bandwidth=max_bandwidth,
+        max_requests=max_requests,
+        joblist_max_bandwidth=joblist_max_bandwidth,
+        joblist_max_requests=joblist_max_requests,
     )
     say_start(say, dry_run=dry_run, verbosity=verbosity)
     lease, options = lease_times(settings), transfer_options(settings)

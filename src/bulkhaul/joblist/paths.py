@@ -38,6 +38,11 @@ class JoblistPaths:
         return self.state / "index"
 
     @property
+    def rates(self) -> Path:
+        """A line from each worker that transfers: what it may send, and what it was refused."""
+        return self.state / "rates"
+
+    @property
     def scan_lock(self) -> Path:
         """Who holds it refreshes the index."""
         return self.state / "scan.lock"

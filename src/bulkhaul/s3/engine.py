@@ -24,12 +24,12 @@ class RemoteObject(NamedTuple):
 class Repeat(Protocol):
     """How one request is made: `once`, or again by class of error (`retry.repeat` with its gate and source bound)."""
 
-    def __call__(self, call: Callable[[], T], /) -> T:
-        """Make the request and return its answer, or raise what no repetition cures."""
+    def __call__(self, call: Callable[[], T], /, *, nbytes: int = 0) -> T:
+        """Make the request, which carries `nbytes`, and return its answer, or raise what no repetition cures."""
         ...
 
 
-def once(call: Callable[[], T], /) -> T:
+def once(call: Callable[[], T], /, *, nbytes: int = 0) -> T:  # noqa: ARG001 - whoever limits bytes needs it
     """Make a request a single time."""
     return call()
 

@@ -47,7 +47,9 @@ def open_gate() -> None:
 def repeat(
     call: Callable[[], T],
     *,
+    nbytes: int = 0,
     gate: Gate = open_gate,
+    take: Callable[[int], None] | None = None,
     source: CredentialSource | None = None,
     on_throttle: Callable[[], None] | None = None,
     policy: RetryPolicy = DEFAULT_POLICY,
@@ -57,7 +59,8 @@ def repeat(
 ) -> T:
     """Make one request until it succeeds, or its error's class or budget says that no repetition helps.
 
-    `source` is renewed when S3 says that its token has ended; `on_throttle` hears of each throttled answer.
+    `take` is called with `nbytes` before each attempt, and may wait. `source` is renewed when S3 says that its token
+    has ended; `on_throttle` hears of each throttled answer.
 
     Raises:
         S3Error: the last one, as it was raised.
@@ -66,6 +69,8 @@ def repeat(
     attempts: _Attempts | None = None
     while True:
         gate()
+        if take is not None:
+            take(nbytes)
         used = None if source is None else source.token()
         try:
             return call()

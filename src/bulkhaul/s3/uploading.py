@@ -171,7 +171,7 @@ class Upload:
     def _send(self, span: Span) -> Part:
         self.file.check_unchanged()  # no part is begun of a version that cannot become an object any more
         digest = self.file.digest(span, md5=not self.requests.checksums, gate=self.requests.gate)
-        etag = self.requests.repeat(lambda: self._attempt_part(span, digest))
+        etag = self.requests.repeat(lambda: self._attempt_part(span, digest), nbytes=span.length)
         return Part(span, etag, digest.crc, adopted=False)
 
     def _attempt_part(self, span: Span, digest: Digest) -> str:

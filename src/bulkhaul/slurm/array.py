@@ -11,8 +11,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bulkhaul.errors import UsageError
@@ -38,7 +38,8 @@ class ArraySpec:
     """What a person may choose about an array; `size` None fits it to the joblist. Checked when it is made.
 
     `time` is as sbatch takes it (`90`, `12:00:00`, `1-12`), `signal_lead` is in seconds before the limit, `options` are
-    further words for sbatch such as `--qos=long`, `config` is the settings file that all tasks read.
+    further words for sbatch such as `--qos=long`, `config` is the settings file that all tasks read, `variables` are
+    settings for the tasks alone, by the names of their variables; nothing secret.
     """
 
     joblist: Path
@@ -51,6 +52,7 @@ class ArraySpec:
     signal_lead: int = 300
     python: Path = Path(sys.executable)
     config: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what sbatch would refuse, misread, or take for something else.
@@ -108,6 +110,7 @@ def render_sbatch(spec: ArraySpec, *, size: int, checkout: Path, folder: Path, e
     ours = [f"BULKHAUL_PYTHON={spec.python}"]
     if spec.config is not None:
         ours.append(f"BULKHAUL_CONFIG={spec.config}")
+    ours += [f"{name}={value}" for name, value in spec.variables.items()]
     names = sorted({*exports, *(word.partition("=")[0] for word in ours)})
     array = f"0-{size - 1}" + (f"%{spec.throttle}" if spec.throttle else "")
     command = ["env", f"--chdir={checkout}", *ours, "sbatch", "--parsable", f"--array={array}", f"--chdir={folder}"]

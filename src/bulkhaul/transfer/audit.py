@@ -41,7 +41,7 @@ def audit_dataset(
         S3Error: the target cannot be listed.
         Stopped: from the gate.
     """
-    requests = Requests(connection, gate, lambda: None)
+    requests = Requests(connection, gate)
     reader = _Reader(source, requests) if source is not None and sync_level is SyncLevel.CHECKSUM else None
     if scratch is not None:
         with storage_errors(scratch):

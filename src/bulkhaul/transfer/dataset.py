@@ -15,6 +15,7 @@ from bulkhaul.s3.connection import Connection
 from bulkhaul.sources.tree import walk
 from bulkhaul.transfer.audit import audit_dataset
 from bulkhaul.transfer.lanes import Abandoned
+from bulkhaul.transfer.limits import Limits
 from bulkhaul.transfer.listings import Listings
 from bulkhaul.transfer.manifest import Outcome, Record, write_manifest
 from bulkhaul.transfer.merging import earlier_records, sorted_records
@@ -62,8 +63,11 @@ def transfer_dataset(
     gate: Gate,
     report: Callable[[Progress], None],
     senders: Senders,
+    limits: Limits | None = None,
 ) -> TransferReport:
     """Bring the files of `source` below the connection's location and prove that they are there.
+
+    `limits` are what this worker goes on with from dataset to dataset (default: those of `options`, begun anew).
 
     The final manifest is written in any case that ends with a report; it is put beside the target when all is well.
 
@@ -75,7 +79,16 @@ def transfer_dataset(
     """
     with storage_errors(workspace.scratch):
         workspace.scratch.mkdir(parents=True, exist_ok=True)
-        run = Run(source, connection, options=options, workspace=workspace, gate=gate, report=report, senders=senders)
+        run = Run(
+            source,
+            connection,
+            options=options,
+            workspace=workspace,
+            gate=gate,
+            report=report,
+            senders=senders,
+            limits=limits,
+        )
         try:
             with run:
                 return _transfer(run)
@@ -98,7 +111,7 @@ def plan_dataset(
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        listings = Listings(Requests(connection, gate, lambda: None), scratch)
+        listings = Listings(Requests(connection, gate), scratch)
         listings.sorted = True
         earlier: Iterator[Record] = iter(())
         if workspace is not None:

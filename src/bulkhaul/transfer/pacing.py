@@ -1,8 +1,8 @@
-"""How many requests are in flight (pure): more while that gains, fewer when S3 says so, then level.
+"""How many requests are in flight (pure): more while that gains, then level.
 
 One window measures one limit. A window that moved clearly more than the best before raises the limit; one that did not
-takes it back to the last that paid and rests there. A throttled answer lowers it a little, at most once a round trip
-(answers to requests that were already on their way are the same news), and holds that plateau for a while.
+takes it back to the last that paid and rests there. What S3 refuses is a matter of the rate, not of how many are in
+flight: see `cap`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
 
 _GAIN = 1.1
 _GROWTH = 2.0
-_FIRST_STEP = 1.5  # before anything is known, also after a throttled answer
-_BACK_OFF = 0.8
-_PLATEAU = 60.0  # seconds at the last good rate after a throttled answer
+_FIRST_STEP = 1.5  # before anything is known
 _REST = 15.0  # seconds at a limit that more requests did not better
 _WINDOW = 0.25  # seconds
 _GLANCE = 0.1  # seconds
@@ -38,18 +36,15 @@ class Pacing:
     _began: float | None = None
     _requests: int = 0
     _work: int = 0
-    _round_trip: float = 0.1
     _best: float = 0.0
     _good: int = 1
     _hold_until: float = 0.0
-    _lowered_at: float = field(default=float("-inf"))
 
     def __post_init__(self) -> None:
         self.limit = self._good = min(self.limit, self.most)
 
     def finished(self, now: float, *, seconds: float, nbytes: int, requests: int = 1) -> None:
         """Note requests that took `seconds` each, in the mean, and carried `nbytes` together."""
-        self._round_trip += (1 - 0.9**requests) * (seconds - self._round_trip)
         if self._began is None:
             self._began = now - seconds
         self._requests += requests
@@ -64,17 +59,6 @@ class Pacing:
                 self._judge(rate, now)
             self._warm = True
             self._restart(now)
-
-    def throttled(self, now: float) -> None:
-        """Note an answer that asks for fewer requests."""
-        if now - self._lowered_at < self._round_trip:
-            return
-        self._lowered_at = now
-        self.limit = max(1, min(self.limit - 1, int(self.limit * _BACK_OFF)))
-        self._good = self.limit
-        self._best = 0.0
-        self._hold_until = now + _PLATEAU
-        self._restart(now)
 
     def _restart(self, now: float) -> None:
         self._began, self._requests, self._work = now, 0, 0
@@ -127,8 +111,3 @@ class SharedPacing:
         """Note requests that another process made: `seconds` and `nbytes` of all together."""
         with self._lock:
             self._pacing.finished(self._clock(), seconds=seconds / requests, nbytes=nbytes, requests=requests)
-
-    def throttled(self) -> None:
-        """Note an answer that asks for fewer requests."""
-        with self._lock:
-            self._pacing.throttled(self._clock())

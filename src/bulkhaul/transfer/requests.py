@@ -1,9 +1,9 @@
-"""How all parts of a transfer make a request: behind the gate, repeated by class, with fresh credentials."""
+"""How all parts of a transfer make a request: behind the gate, within the limits, repeated by class of error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bulkhaul.errors import AccessDenied, BucketUnusable, NoSuchObject
@@ -11,6 +11,7 @@ from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.multipart import abort_upload
 from bulkhaul.s3.retry import repeat
+from bulkhaul.transfer.limits import Limits
 from bulkhaul.transfer.terms import Gate
 
 T = TypeVar("T")
@@ -22,16 +23,30 @@ class Requests:
 
     connection: Connection
     gate: Gate
-    throttled: Callable[[], None]
+    limits: Limits = field(default_factory=Limits)
 
-    def repeat(self, call: Callable[[], T]) -> T:
-        """Make one request until it succeeds or no repetition helps.
+    def repeat(self, call: Callable[[], T], /, *, nbytes: int = 0) -> T:
+        """Make one request, which carries `nbytes`, until it succeeds or no repetition helps.
 
         Raises:
             S3Error: the last one.
             Stopped, ClaimLost: from the gate.
         """
-        return repeat(call, gate=self.gate, source=self.connection.source, on_throttle=self.throttled)
+        answer = repeat(
+            call,
+            nbytes=nbytes,
+            gate=self.gate,
+            take=self._take,
+            source=self.connection.source,
+            on_throttle=self.limits.throttled,
+        )
+        if self.limits.active:
+            self.limits.succeeded()
+        return answer
+
+    def _take(self, nbytes: int) -> None:
+        if self.limits.active:
+            self.limits.take(nbytes, gate=self.gate)
 
     def stored_crc64nvme(self, key: str) -> str | None:
         """The CRC64NVME of the whole object in S3's form; None where S3 has none or must not tell."""

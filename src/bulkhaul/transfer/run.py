@@ -16,6 +16,7 @@ from bulkhaul.s3.connection import Connection
 from bulkhaul.transfer.backlog import Backlog
 from bulkhaul.transfer.journal import Journal
 from bulkhaul.transfer.lanes import Halt, Lane
+from bulkhaul.transfer.limits import Limits
 from bulkhaul.transfer.listings import Listings
 from bulkhaul.transfer.pacing import Pacing, SharedPacing
 from bulkhaul.transfer.plan import Compare, Upload
@@ -46,6 +47,7 @@ class Run:
         gate: Gate,
         report: Callable[[Progress], None],
         senders: Senders,
+        limits: Limits | None = None,
     ) -> None:
         self.source = source
         self.connection = connection
@@ -56,7 +58,7 @@ class Run:
         self.halt = Halt()
         self.tally = Tally(report)
         self._pacing = SharedPacing(Pacing(options.max_concurrency))
-        self.requests = Requests(connection, self._gate_or_halt(gate), self._pacing.throttled)
+        self.requests = Requests(connection, self._gate_or_halt(gate), limits or Limits(options.worker_limits))
         self.listings = Listings(self.requests, workspace.scratch)
         self.listings.sorted = not options.listing_in_order
         self.journal = Journal(workspace.partial, earlier=workspace.earlier)
@@ -125,7 +127,7 @@ class Run:
             BaseException: the fault that stopped the run.
         """
         small = [task for task in tasks if not self._sender.in_parts(task.file)]
-        if small and self._processes is not None and self._processes.open():
+        if small and self._processes is not None and self._through_processes(self._processes):
             self._processes.put(small)
         else:
             for task in small:
@@ -151,15 +153,19 @@ class Run:
         self.journal.append(record)
         self.tally.settled(record, sent=is_new(record, task))
 
+    def _through_processes(self, processes: ProcessLane) -> bool:
+        # A process knows no limits. One that had files when S3 first refused something ends with those.
+        return not self.requests.limits.active and processes.open()
+
     def _process_lane(self, senders: Senders) -> ProcessLane:
-        connection = self.connection
+        connection, limits = self.connection, self.requests.limits
         begin = Begin(
             self.source, self.location, connection.endpoint, connection.options, part_size=self.options.part_size
         )
         rules = Rules(
             begin,
-            # What came back from a process and what the processes send share one limit.
-            limit=lambda: max(0, self._pacing.limit() - self._small.pending),
+            # What came back from a process and what the processes send share one limit, unless it waits for a rate.
+            limit=lambda: max(0, self._pacing.limit() - (0 if limits.active else self._small.pending)),
             token=connection.source.token,
             gate=self.requests.gate,
             settled=self._settled_elsewhere,
@@ -175,8 +181,10 @@ class Run:
         self.tally.settled_elsewhere([(task.file, new) for task, new in zip(tasks, news, strict=True)])
         if report.requests:
             self._pacing.finished(report.requests, seconds=report.seconds, nbytes=report.nbytes)
+        if report.requests and self.requests.limits.active:
+            self.requests.limits.succeeded(report.requests)
         if report.throttled:
-            self._pacing.throttled()
+            self.requests.limits.throttled()
 
     def _gate_or_halt(self, gate: Gate) -> Gate:
         def both() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bulkhaul.errors import UsageError
+from bulkhaul.transfer.limits import UNLIMITED, Rates
 
 MIB = 1024 * 1024
 
@@ -31,6 +32,7 @@ class TransferOptions:
     `multipart_checksums` false is the mode for a server that keeps no CRC64NVME of a whole multipart object,
     `listing_in_order` false for one that does not list in byte order: a plan made while such a listing streams would
     send what is there before the break is seen. `sender_processes` send small files beside the worker.
+    `joblist_limits` are those of all workers of a joblist together.
     """
 
     sync_level: SyncLevel = SyncLevel.DEFAULT
@@ -42,6 +44,8 @@ class TransferOptions:
     multipart_checksums: bool = True
     listing_in_order: bool = True
     sender_processes: int = 0
+    worker_limits: Rates = UNLIMITED
+    joblist_limits: Rates = UNLIMITED
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.

@@ -162,7 +162,7 @@ class Sender:
         def put() -> str:
             return self.pacing.timed(lambda: engine.put(key, body, crc64nvme=crc), nbytes=len(body))
 
-        return self.requests.repeat(put)
+        return self.requests.repeat(put, nbytes=len(body))
 
 
 class Storm:
