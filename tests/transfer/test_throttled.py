@@ -13,6 +13,7 @@ import pytest
 from bulkhaul.errors import Stopped
 from bulkhaul.s3.credentials import Token
 from bulkhaul.transfer.limits import Rates
+from bulkhaul.transfer.senders import Senders
 from bulkhaul.transfer.terms import TransferOptions
 from servers.stub import script
 from servers.stub_s3 import StubS3
@@ -32,13 +33,14 @@ def stub() -> Iterator[StubS3]:
 
 @pytest.fixture
 def make_rig(stub: StubS3, tmp_path: Path) -> Callable[..., Rig]:
-    """A rig over HTTP to the stub, with the options given."""
+    """A rig over HTTP to the stub, with the options given; `senders` are processes to send through."""
     token = stub.tokens.issue(None)
     keys = Token(token.access_key, token.secret_key, token.session_token)
 
-    def make(**options: object) -> Rig:
+    def make(senders: Senders | None = None, **options: object) -> Rig:
         connection = real_connection(stub.url, "bucket", "obstore", keys)
-        return Rig(tmp_path, connection, TransferOptions(manifest_upload=False, **options))  # type: ignore[arg-type]
+        more = {} if senders is None else {"senders": senders}
+        return Rig(tmp_path, connection, TransferOptions(manifest_upload=False, **options), **more)  # type: ignore[arg-type]
 
     return make
 
@@ -48,12 +50,18 @@ def write_files(rig: Rig, count: int, size: int = 100) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("processes", [0, 2])
 def test_a_worker_reaches_the_rate_that_a_server_allows_and_is_seldom_refused(
-    stub: StubS3, make_rig: Callable[..., Rig]
+    stub: StubS3, make_rig: Callable[..., Rig], processes: int
 ) -> None:
     throttle = Throttle(RATE)
     stub.script.plan("*", throttle, times=10**9)
-    rig = make_rig()
+    with Senders(processes) as senders:
+        senders.start()
+        check_rate(throttle, make_rig(senders))
+
+
+def check_rate(throttle: Throttle, rig: Rig) -> None:
     write_files(rig, 30 * RATE)
     assert rig.transfer().files_sent == 30 * RATE
     found = throttle.taken[0] + 5
@@ -61,6 +69,18 @@ def test_a_worker_reaches_the_rate_that_a_server_allows_and_is_seldom_refused(
     refused = [moment for moment in throttle.refused if moment >= found]
     assert len(taken) >= 0.9 * RATE * (taken[-1] - taken[0])
     assert len(refused) <= 0.05 * len(taken)
+
+
+def test_processes_that_know_no_limits_send_nothing_where_there_are_any(
+    stub: StubS3, make_rig: Callable[..., Rig]
+) -> None:
+    with Senders(2) as senders:
+        senders.start()
+        rig = make_rig(senders, worker_limits=Rates(50.0, inf))
+        write_files(rig, 100)
+        begun = time.monotonic()
+        assert rig.transfer().ok
+    assert stub.log.counts().total() <= 50 * (time.monotonic() - begun + 0.1) + 1
 
 
 def test_a_limit_of_requests_holds_for_all_kinds_of_them(stub: StubS3, make_rig: Callable[..., Rig]) -> None:

@@ -46,9 +46,9 @@ class Cap:
         self._refused += 1
         self._measure(now)
 
-    def succeeded(self, now: float, count: int = 1) -> None:
-        """Note requests that S3 took."""
-        self._taken += count
+    def succeeded(self, now: float) -> None:
+        """Note a request that S3 took."""
+        self._taken += 1
         self._measure(now)
 
     def grow(self, now: float) -> None:

@@ -136,10 +136,10 @@ class Limiter:
         self._throttled += 1
         self.cap.throttled(now)
 
-    def succeeded(self, now: float, count: int = 1) -> None:
-        """Note requests that S3 took."""
-        self._succeeded += count
-        self.cap.succeeded(now, count)
+    def succeeded(self, now: float) -> None:
+        """Note a request that S3 took."""
+        self._succeeded += 1
+        self.cap.succeeded(now)
 
     def grant(self, part: Rates, *, until: float) -> None:
         """Take `part` of the joblist's limits, good until the moment `until`."""
@@ -219,10 +219,10 @@ class Limits:
         if first:
             self.on_refusal()
 
-    def succeeded(self, count: int = 1) -> None:
-        """Note requests that S3 took; asked for only while `active`."""
+    def succeeded(self) -> None:
+        """Note a request that S3 took; asked for only while `active`."""
         with self._lock:
-            self._limiter.succeeded(self._clock(), count)
+            self._limiter.succeeded(self._clock())
 
     def refuse(self, fault: BaseException | None) -> None:
         """Let whoever has to wait end with `fault`; None: let them wait again."""

@@ -181,9 +181,8 @@ class Run:
         self.tally.settled_elsewhere([(task.file, new) for task, new in zip(tasks, news, strict=True)])
         if report.requests:
             self._pacing.finished(report.requests, seconds=report.seconds, nbytes=report.nbytes)
-        if report.requests and self.requests.limits.active:
-            self.requests.limits.succeeded(report.requests)
-        if report.throttled:
+        if report.throttled and not self.requests.limits.active:
+            # Only the first: the files that a process had by then are sent without regard to the rate.
             self.requests.limits.throttled()
 
     def _gate_or_halt(self, gate: Gate) -> Gate:
