@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     part_size: Annotated[ByteSize, Field(ge=5 << 20, le=5 << 30)] = Field(
         ByteSize(16 << 20), description="size of a part"
     )
-    max_concurrency: int = Field(256, ge=1, le=1024, description="most requests in flight of one worker")
+    max_concurrency: int = Field(512, ge=1, le=1024, description="most requests in flight of one worker")
     max_bandwidth: Bandwidth | None = Field(None, description="most bytes a second of one worker: 200MB, 1.5GiB")
     max_requests: RequestRate | None = Field(None, description="most requests a second of one worker")
     joblist_max_bandwidth: Bandwidth | None = Field(None, description="the same for all workers together")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bulkhaul.s3.engine import RemoteObject
@@ -11,11 +12,15 @@ from bulkhaul.transfer.requests import Requests
 
 
 class Listings:
-    """Lists again and again; once `sorted` is set, through the spill in `folder`."""
+    """Lists again and again; once `sorted` is set, through the spill in `folder`.
 
-    def __init__(self, requests: Requests, folder: Path) -> None:
+    `answered` hears how many seconds the first page of a listing took.
+    """
+
+    def __init__(self, requests: Requests, folder: Path, *, answered: Callable[[float], None] = lambda _: None) -> None:
         self._requests = requests
         self._folder = folder
+        self._answered = answered
         self.sorted = False
 
     def objects(self) -> Iterator[RemoteObject]:
@@ -31,4 +36,10 @@ class Listings:
                 connection.engine, connection.location, folder=self._folder, repeat=self._requests.repeat
             )
         else:
-            yield from list_ordered(connection.engine, connection.location, repeat=self._requests.repeat)
+            asked = time.monotonic()
+            listed = list_ordered(connection.engine, connection.location, repeat=self._requests.repeat)
+            first = next(listed, None)
+            self._answered(time.monotonic() - asked)
+            if first is not None:
+                yield first
+                yield from listed

@@ -18,6 +18,7 @@ T = TypeVar("T")
 _GAIN = 1.1
 _GROWTH = 2.0
 _FIRST_STEP = 1.5  # before anything is known
+_BEGIN_AT_MOST = 64  # whatever the first listing took: a server that was only busy is not stormed
 _REST = 15.0  # seconds at a limit that more requests did not better
 _WINDOW = 0.25  # seconds
 _GLANCE = 0.1  # seconds
@@ -42,6 +43,11 @@ class Pacing:
 
     def __post_init__(self) -> None:
         self.limit = self._good = min(self.limit, self.most)
+
+    def expect(self, seconds: float) -> None:
+        """Begin with what an answer after `seconds` makes likely: a request in flight for each millisecond."""
+        if self._began is None and not self._warm:
+            self.limit = self._good = min(self.most, max(self.limit, min(_BEGIN_AT_MOST, int(seconds * 1000))))
 
     def finished(self, now: float, *, seconds: float, nbytes: int, requests: int = 1) -> None:
         """Note requests that took `seconds` each, in the mean, and carried `nbytes` together."""
@@ -93,6 +99,11 @@ class SharedPacing:
         self._pacing = pacing
         self._clock = clock
         self._lock = threading.Lock()
+
+    def expect(self, seconds: float) -> None:
+        """Begin with what a first answer after `seconds` makes likely."""
+        with self._lock:
+            self._pacing.expect(seconds)
 
     def limit(self) -> int:
         """Requests that may be in flight now."""

@@ -59,7 +59,7 @@ class Run:
         self.tally = Tally(report)
         self._pacing = SharedPacing(Pacing(options.max_concurrency))
         self.requests = Requests(connection, self._gate_or_halt(gate), limits or Limits(options.worker_limits))
-        self.listings = Listings(self.requests, workspace.scratch)
+        self.listings = Listings(self.requests, workspace.scratch, answered=self._pacing.expect)
         self.listings.sorted = not options.listing_in_order
         self.journal = Journal(workspace.partial, earlier=workspace.earlier)
         self._sender = self.sender(source, self.location.key)

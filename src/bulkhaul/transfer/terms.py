@@ -38,7 +38,7 @@ class TransferOptions:
     sync_level: SyncLevel = SyncLevel.DEFAULT
     multipart_threshold: int = 16 * MIB
     part_size: int = 16 * MIB
-    max_concurrency: int = 256
+    max_concurrency: int = 512
     manifest_upload: bool = True
     memory_budget: int = 128 * MIB
     multipart_checksums: bool = True
