@@ -137,10 +137,10 @@ class Agreement:
         if not self._known:
             step = "run `bulkhaul doctor` there, or do without the joblist's limits"
             self._missed(StorageError(self._board.path, "what this worker writes does not stay there", step))
-            return self._every / _UNKNOWN
+            return pause(self._every, known=False, waits=self._waits)
         self._agreed_at = now
         self.limits.refuse(None)
-        return self._every / _HUNGRY if self._waits else self._every * (1 + random.random() / 10)  # noqa: S311
+        return pause(self._every, known=True, waits=self._waits)
 
     def _turn(self, others: Sequence[str], known: bool) -> str:
         entries = [entry for text in others if (entry := decode(text)) is not None]
@@ -164,6 +164,16 @@ class Agreement:
             self._board.withdraw()
         except StorageError as error:
             _LOG.debug("the joblist's rates: %s", error)
+
+
+def pause(every: float, *, known: bool, waits: bool, draw: Callable[[], float] = random.random) -> float:
+    """Seconds from one exchange to the next, in the mean a little over `every`.
+
+    It is sooner while the others do not know of us, or nothing has been granted to us yet.
+    """
+    if not known:
+        return every / _UNKNOWN
+    return every / _HUNGRY if waits else every * (1 + draw() / 10)
 
 
 def _label(connection: Connection) -> str:

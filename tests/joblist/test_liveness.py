@@ -91,6 +91,16 @@ def test_a_late_look_concludes_nothing(watched: Watched) -> None:
     assert watched.look_each(20, 9) == [*[Sign.SILENT] * 8, Sign.DEAD]
 
 
+def test_who_was_found_dead_stays_so_until_the_file_changes(watched: Watched) -> None:
+    # Else one that takes over job after job of a lost node would wait a whole lease before each.
+    watched.beats.renew()
+    watched.observer.look(watched.owner)
+    assert watched.look_each(20, 9)[-1] is Sign.DEAD
+    assert watched.look_each(10 * TTL, 1) == [Sign.DEAD]
+    watched.beats.renew()
+    assert watched.look_each(10 * TTL, 1) == [Sign.SILENT]
+
+
 def test_four_reads_are_the_least(paths: JoblistPaths, clock: Clock) -> None:
     watched = Watched(paths, clock)
     watched.observer.look(watched.owner)

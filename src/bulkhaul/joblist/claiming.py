@@ -8,16 +8,15 @@ from bulkhaul.errors import ClaimLost, InvalidJobFile, StorageError
 from bulkhaul.fsio import storage_errors
 from bulkhaul.joblist.claim import Claim
 from bulkhaul.joblist.heartbeat import Heartbeat, read_progress
-from bulkhaul.joblist.job import Owner, Standing, Status
+from bulkhaul.joblist.job import CLAIMABLE, Owner, Status
 from bulkhaul.joblist.jobfile import JobFile
-from bulkhaul.joblist.ledger import End, Record, new_record, publish
+from bulkhaul.joblist.ledger import Record, publish
 from bulkhaul.joblist.liveness import Observer, Sign
 from bulkhaul.joblist.locks import Lock
 from bulkhaul.joblist.paths import JoblistPaths
 from bulkhaul.joblist.rewriting import LOCK_TIMEOUT, write_as_owner
+from bulkhaul.joblist.succession import claim_after, is_deadly
 from bulkhaul.joblist.views import read_jobfile, view_job
-
-_MOST_DEATHS = 3
 
 
 class Claimer:
@@ -90,47 +89,24 @@ class Claimer:
 
     def _publish(self, name: str) -> tuple[Record, JobFile] | None:
         view = view_job(self._paths, name, dead=self.dead)
-        if view.standing not in (Standing.FREE, Standing.EXPIRED):
+        if view.standing not in CLAIMABLE:
             return None
         try:
             file = read_jobfile(self._paths, name)
         except InvalidJobFile:
             return None
         before = view.record
-        if before is None or before.end is not None:
-            number = 1 if before is None else before.generation + 1
-            facts = before.facts if before is not None and before.end is End.RELEASED else {}
-            record = new_record(
-                name, number, self._owner, text=f"claimed by {self._owner} generation={number}", facts=facts
-            )
-        else:
-            record = self._succession(before)
+        takes_over = before is not None and before.end is None
+        progress = read_progress(self._paths.heartbeat(before.owner.worker)) if before and takes_over else None
+        record = claim_after(name, before, self._owner, progress=progress)
         if not publish(self._paths.ledger, record):
             return None
-        if before is not None and before.end is None and before.owner.worker != self._owner.worker:
+        if before and takes_over and before.owner.worker != self._owner.worker:
             self._remove_heartbeat(before.owner)
         return record, file
 
-    def _succession(self, before: Record) -> Record:
-        """The claim that takes over from `before`: it carries on the count of deaths without progress."""
-        progress = read_progress(self._paths.heartbeat(before.owner.worker))
-        if progress is None or (progress.job, progress.generation) != (before.job, before.generation):
-            deaths, last = before.deaths + 1, ""
-        else:
-            deaths = 0 if progress.files or progress.bytes else before.deaths + 1
-            last = progress.last
-        number = before.generation + 1
-        return new_record(
-            before.job,
-            number,
-            self._owner,
-            text=f"taken over from {before.owner.worker} by {self._owner} generation={number}",
-            facts={"last": last or before.facts.get("last", "")},
-            deaths=deaths,
-        )
-
     def _unless_deadly(self, claim: Claim, record: Record) -> Claim | None:
-        if record.deaths < _MOST_DEATHS:
+        if not is_deadly(record):
             return claim
         last = record.facts.get("last") or "an unknown file"
         text = (

@@ -44,6 +44,10 @@ class LeaseTimes:
                 "raise the lease or lower the heartbeat",
             )
 
+    def trusts(self, age: float) -> bool:
+        """Whether a worker may go on without a new beat, `age` seconds after its last good one began."""
+        return age <= self.ttl * 2 / 3
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -128,7 +132,7 @@ class Heartbeat:
 
     def fresh(self) -> bool:
         """True while the last good beat is younger than 2/3 of the lease."""
-        return self._clock() - self._last_good <= self._times.ttl * 2 / 3
+        return self._times.trusts(self._clock() - self._last_good)
 
     def renew(self, *, only_if_stale: bool = False) -> None:
         """Beat, then look whether the claim still stands, and only then count the beat as good.

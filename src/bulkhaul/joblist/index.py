@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from bulkhaul.errors import StorageError
 from bulkhaul.fsio import replace_file, storage_errors
-from bulkhaul.joblist.job import JobView, Standing, Status
+from bulkhaul.joblist.job import CLAIMABLE, JobView, Standing, Status
 from bulkhaul.joblist.locks import Lock
 from bulkhaul.joblist.paths import JoblistPaths
 from bulkhaul.joblist.rewriting import repair
@@ -36,6 +36,13 @@ class Row(NamedTuple):
     ctime_ns: int
 
 
+class Offer(NamedTuple):
+    """A job that seems free, and the newest number of its ledger when that was seen."""
+
+    name: str
+    generation: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
     """All jobs sorted by name, as the scan number `serial` saw them; the scan took `took` seconds."""
@@ -43,6 +50,10 @@ class Index:
     serial: int
     took: float
     rows: tuple[Row, ...]
+
+    def claimable(self) -> list[Offer]:
+        """The jobs that a worker may try, sorted by name."""
+        return [Offer(row.name, row.generation) for row in self.rows if row.standing in CLAIMABLE]
 
 
 def read_index(paths: JoblistPaths) -> Index | None:

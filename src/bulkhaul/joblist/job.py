@@ -47,6 +47,10 @@ class Standing(StrEnum):
     INVALID = "invalid"
 
 
+CLAIMABLE = frozenset({Standing.FREE, Standing.EXPIRED})
+"""The standings of a job that a worker may try to claim."""
+
+
 class Ledger(StrEnum):
     """What the newest record of a job says: the columns of the table."""
 

@@ -96,15 +96,50 @@ class _Watch:
     last_look: float
     reads: int = 1
     changed_at: float = float("-inf")
+    dead: bool = False
+
+
+class Silences:
+    """What looks at heartbeats tell (pure): dead is who was silent over a whole lease (`ttl`, seconds).
+
+    That is, its file was the same in at least four reads, none of them late: after a gap of more than a third of the
+    lease the window starts anew, since it was perhaps the file system that stood still, or this process. Who was found
+    dead stays so, however late the next look, until the file changes.
+    """
+
+    def __init__(self, ttl: float) -> None:
+        self._ttl = ttl
+        self._watches: dict[str, _Watch] = {}
+
+    def note(self, worker: str, content: bytes, now: float) -> None:
+        """Note what the heartbeat of `worker` held at `now` (seconds of the caller's clock)."""
+        watch = self._watches.get(worker)
+        if watch is None or (self._late(watch, now) and not (watch.dead and watch.seen == content)):
+            self._watches[worker] = _Watch(content, now, now)
+        elif watch.seen != content:
+            self._watches[worker] = _Watch(content, now, now, changed_at=now)
+        else:
+            watch.reads += 1
+            watch.last_look = now
+            watch.dead = now - watch.since >= self._ttl and watch.reads >= _LEAST_READS
+
+    def sign(self, worker: str, now: float) -> Sign:
+        """What the looks so far say of `worker`."""
+        watch = self._watches.get(worker)
+        if watch is None:
+            return Sign.SILENT
+        if watch.dead:
+            return Sign.DEAD
+        if now - watch.changed_at < self._ttl:
+            return Sign.ALIVE
+        return Sign.SILENT
+
+    def _late(self, watch: _Watch, now: float) -> bool:
+        return now - watch.last_look > self._ttl / 3
 
 
 class Observer:
-    """Judges owners by what it has seen itself.
-
-    Dead is an owner whose heartbeat file was the same in at least four reads over a whole lease (`ttl`, seconds),
-    none of them late: after a gap of more than a third of the lease the window starts anew, since it was perhaps the
-    file system that stood still, or this process.
-    """
+    """Judges owners by what it has seen itself: `Silences`, and the proof that `owner_gone` may have."""
 
     def __init__(
         self,
@@ -115,16 +150,10 @@ class Observer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._paths = paths
-        self._ttl = ttl
         self._owner_gone = owner_gone
         self._clock = clock
-        self._watches: dict[str, _Watch] = {}
+        self._silences = Silences(ttl)
         self._proven: set[str] = set()
-
-    @property
-    def pause(self) -> float:
-        """Seconds between two looks."""
-        return self._ttl / 8
 
     def look(self, owner: Owner) -> Sign:
         """Read the heartbeat of `owner` once and judge.
@@ -137,25 +166,5 @@ class Observer:
             return Sign.DEAD
         content = read_heartbeat(self._paths.heartbeat(owner.worker))
         now = self._clock()
-        watch = self._watches.get(owner.worker)
-        if watch is None or now - watch.last_look > self._ttl / 3:
-            self._watches[owner.worker] = _Watch(content, now, now)
-        elif watch.seen != content:
-            self._watches[owner.worker] = _Watch(content, now, now, changed_at=now)
-        else:
-            watch.reads += 1
-            watch.last_look = now
-        return self.sign(owner)
-
-    def sign(self, owner: Owner) -> Sign:
-        """What the looks so far say of `owner`; no I/O."""
-        if owner.worker in self._proven:
-            return Sign.DEAD
-        watch = self._watches.get(owner.worker)
-        if watch is None:
-            return Sign.SILENT
-        if watch.last_look - watch.since >= self._ttl and watch.reads >= _LEAST_READS:
-            return Sign.DEAD
-        if self._clock() - watch.changed_at < self._ttl:
-            return Sign.ALIVE
-        return Sign.SILENT
+        self._silences.note(owner.worker, content, now)
+        return self._silences.sign(owner.worker, now)

@@ -47,6 +47,11 @@ class JoblistPaths:
         """Who holds it refreshes the index."""
         return self.state / "scan.lock"
 
+    @property
+    def second_scan_lock(self) -> Path:
+        """Who holds it does so although `scan_lock` is held: its holder may be stopped for ever."""
+        return self.state / "scan.second.lock"
+
     def job(self, name: str) -> Path:
         """The job file of `name`."""
         return self.folder / f"{name}.txt"

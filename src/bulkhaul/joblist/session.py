@@ -12,14 +12,18 @@ from bulkhaul.joblist.claim import Claim
 from bulkhaul.joblist.claiming import Claimer
 from bulkhaul.joblist.finder import Finder
 from bulkhaul.joblist.heartbeat import Heartbeat, LeaseTimes
-from bulkhaul.joblist.index import Row
+from bulkhaul.joblist.index import Offer
 from bulkhaul.joblist.job import Gate, Owner, Standing, Status
-from bulkhaul.joblist.ledger import End, newest_record
+from bulkhaul.joblist.ledger import has_record, newest_numbers, newest_record
 from bulkhaul.joblist.liveness import Observer, Sign
 from bulkhaul.joblist.locks import Lock
 from bulkhaul.joblist.paths import JoblistPaths
+from bulkhaul.joblist.seeking import Look, Names, Numbers, Pause, Refresh, Reread, Seeker, Sighting, Step, Try
+from bulkhaul.joblist.succession import holder, is_open
+from bulkhaul.joblist.views import job_names
 
 _SLICE = 0.5
+Answer = Sighting | list[Offer] | dict[str, int] | Sign | None
 
 
 class Session:
@@ -49,9 +53,8 @@ class Session:
         self._heartbeat = Heartbeat(paths.heartbeat(owner.worker), times)
         observer = Observer(paths, times.ttl, owner_gone)
         self._claimer = Claimer(paths, owner, lock=lock, heartbeat=self._heartbeat, observer=observer)
-        self._finder = Finder(paths, lock=lock, dead=self._claimer.dead, offset=offset, patience=times.ttl)
-        self._doubtful: list[str] = []
-        self._seen: tuple[Row, ...] = ()
+        self._finder = Finder(paths, lock=lock, dead=self._claimer.dead)
+        self._seeker = Seeker(times, offset=offset, clock=time.monotonic)
 
     def __enter__(self) -> Session:
         for folder in self._paths.folders():
@@ -74,15 +77,40 @@ class Session:
             Whatever `gate` raises.
         """
         self._claimer.give_up()
-        self._doubtful = []
-        gate()
-        self._finder.update(gate)
-        claim, _ = self._claim_todo(gate)
-        return claim or self._claim_last(gate)
+        steps = self._seeker.steps()
+        claim: Claim | None = None
+        answer: Answer | bool = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration:
+                return claim
+            gate()
+            if isinstance(step, Try):
+                claim = None if self._is_taken(step) else self._claimer.claim(step.name)
+                answer = claim is not None
+            else:
+                answer = self._make(step, gate)
+
+    def _make(self, step: Step, gate: Gate) -> Answer:
+        match step:
+            case Reread():
+                return self._finder.reread(step.known)
+            case Refresh():
+                return self._finder.refresh(step.known, gate, force=step.force)
+            case Names():
+                return [Offer(name) for name in job_names(self._paths)]
+            case Numbers():
+                return newest_numbers(self._paths.ledger)
+            case Look():
+                return self._sign(step.name, step.generation)
+            case Pause():
+                _pause(step.seconds, gate)
+        return None
 
     def jobs_in_doubt(self) -> list[str]:
         """The jobs that were `ongoing` when `claim_next` ended, with an owner neither seen alive nor found dead."""
-        return list(self._doubtful)
+        return list(self._seeker.doubtful)
 
     def jobs_given_up(self) -> list[tuple[str, str]]:
         """The jobs that this session ended as `error` instead of claiming them once more, with the reason."""
@@ -90,79 +118,25 @@ class Session:
 
     def jobs_nobody_claims(self, standing: Standing) -> list[str]:
         """The jobs that the last full scan found `INVALID` or `UNPROVEN`: they wait for a person."""
-        return [row.name for row in self._seen if row.standing is standing]
+        return [row.name for row in self._seeker.seen if row.standing is standing]
 
     def jobs_in_error(self) -> list[str]:
         """The jobs that the last full scan found in `error`: they wait for a person too."""
-        return [row.name for row in self._seen if row.status is Status.ERROR]
+        return [row.name for row in self._seeker.seen if row.status is Status.ERROR]
 
-    def _claim_todo(self, gate: Gate) -> tuple[Claim | None, list[str]]:
-        """A free job, or the names of those that somebody else was faster at."""
-        missed = []
-        while (name := self._finder.next_todo()) is not None:
-            gate()
-            if claim := self._claimer.claim(name):
-                return claim, []
-            missed.append(name)
-        return None, missed
-
-    def _claim_last(self, gate: Gate) -> Claim | None:
-        until = float("inf")
-        while True:
-            began = time.monotonic()
-            rows = self._seen = self._finder.fresh_index(gate).rows
-            claim, missed = self._claim_todo(gate)
-            if claim is not None:
-                return claim
-            now = time.monotonic()
-            # A lease plus a scan, and the time to see the beat of whoever takes over before we do.
-            until = min(until, now + 1.25 * self._times.ttl + (now - began))
-            held = _held(rows, missed)
-            if not self._watch(held, gate, until=until):
-                return None
-            for name in self._doubtful:
-                gate()
-                if claim := self._claimer.claim(name):
-                    self._doubtful = []
-                    return claim
-            self._pause(gate)
-
-    def _watch(self, held: dict[str, int], gate: Gate, *, until: float) -> bool:
-        """Look at the owners of the jobs `held` until each is known alive; True: some job is there for the taking.
-
-        Then, or when time is over, `_doubtful` holds the jobs that are left.
-        """
-        while True:
-            signs = {name: self._sign(name, generation) for name, generation in held.items()}
-            held = {name: generation for name, generation in held.items() if signs[name] is not Sign.ALIVE}
-            self._doubtful = list(held)
-            if not held or time.monotonic() > until:
-                return False
-            if dead := [name for name in held if signs[name] is Sign.DEAD]:
-                self._doubtful = dead
-                return True
-            self._pause(gate)
+    def _is_taken(self, step: Try) -> bool:
+        """By one look, not a lock and a reading of both files, for what others have claimed meanwhile."""
+        return step.generation is not None and has_record(self._paths.ledger, step.name, step.generation + 1)
 
     def _sign(self, name: str, generation: int) -> Sign:
         record = newest_record(self._paths.ledger, name, hint=generation)
-        if record is None or record.end is End.RELEASED:
-            return Sign.DEAD  # nobody holds it any more
-        if record.end is not None:
-            return Sign.ALIVE  # settled: nothing to wait for
-        return self._claimer.sign(record.owner)
-
-    def _pause(self, gate: Gate) -> None:
-        until = time.monotonic() + min(self._times.ttl / 8, self._times.heartbeat / 2)
-        while (left := until - time.monotonic()) > 0:
-            gate()
-            time.sleep(min(left, _SLICE))
+        if (owner := holder(record)) is None:
+            return Sign.DEAD if is_open(record) else Sign.ALIVE  # there for the taking, or settled: nothing to wait for
+        return self._claimer.sign(owner)
 
 
-def _held(rows: tuple[Row, ...], missed: list[str]) -> dict[str, int]:
-    """The jobs that somebody else may hold, with the last generation known."""
-    names = set(missed)
-    return {
-        row.name: row.generation
-        for row in rows
-        if row.standing in (Standing.OWNED, Standing.EXPIRED) or row.name in names
-    }
+def _pause(seconds: float, gate: Gate) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        gate()
+        time.sleep(min(left, _SLICE))

@@ -9,7 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bulkhaul.errors import InvalidJobFile
@@ -21,6 +24,12 @@ from bulkhaul.joblist.paths import JoblistPaths, is_job_file, name_problem
 
 # More than 200 lines of log with a long header and a person's notes.
 _LONGEST_FILE = 4 << 20
+
+READERS = 16
+"""Jobs that a scan looks at at once on a slow file system."""
+_TRIED = 64  # jobs that tell how slow it is
+_SLOW = 0.001  # seconds a job: below, threads cost more than they gain
+_BATCH = 256  # jobs asked for together: so much is read in vain when a scan is stopped
 
 Dead = Callable[[Owner], bool]
 
@@ -164,7 +173,33 @@ def view_all(paths: JoblistPaths, *, dead: Dead, names: Iterable[str] | None = N
     One listing of the ledger serves all jobs; a few find their newest records sooner without.
     """
     hints = newest_numbers(paths.ledger) if names is None else {}
-    for name in job_names(paths) if names is None else names:
-        view = view_job(paths, name, dead=dead, hint=hints.get(name, 0))
-        if view.standing is not Standing.INVALID or os.path.lexists(paths.job(name)):
+    turn = threading.Lock()
+
+    def judged(owner: Owner) -> bool:
+        with turn:
+            return dead(owner)
+
+    def look(name: str) -> JobView:
+        return view_job(paths, name, dead=judged, hint=hints.get(name, 0))
+
+    for view in _in_order(look, job_names(paths) if names is None else list(names)):
+        if view.standing is not Standing.INVALID or os.path.lexists(paths.job(view.name)):
             yield view  # else it was removed since the listing
+
+
+def _in_order(look: Callable[[str], JobView], names: list[str]) -> Iterator[JobView]:
+    """A look at each job in turn; at many at once where each takes long, as a parallel file system answers many."""
+    spent = []
+    for name in names[:_TRIED]:
+        began = time.monotonic()
+        view = look(name)
+        spent.append(time.monotonic() - began)
+        yield view
+    left = names[_TRIED:]
+    # The median: a busy machine makes a few looks long, a slow file system each.
+    if not left or sorted(spent)[_TRIED // 2] < _SLOW:
+        yield from map(look, left)
+        return
+    with ThreadPoolExecutor(READERS, thread_name_prefix="bulkhaul-scan") as pool:
+        for start in range(0, len(left), _BATCH):
+            yield from pool.map(look, left[start : start + _BATCH])

@@ -66,7 +66,7 @@ def repeat(
         S3Error: the last one, as it was raised.
         Stopped, ClaimLost: from the gate.
     """
-    attempts: _Attempts | None = None
+    attempts: Attempts | None = None
     while True:
         gate()
         if take is not None:
@@ -77,13 +77,13 @@ def repeat(
         except S3Error as error:
             if on_throttle is not None and isinstance(error, Throttled):
                 on_throttle()
-            attempts = attempts or _Attempts(policy, source, random, clock)
+            attempts = attempts or Attempts(policy, source, random, clock)
             pause = attempts.pause_after(error, used)
             _LOG.debug("again in %.2f s: %s", pause, error)
         _sleep_in_slices(pause, gate=gate, sleep=sleep)
 
 
-class _Attempts:
+class Attempts:
     """The budgets of one request: what each class of error has used up so far."""
 
     def __init__(
