@@ -1,6 +1,6 @@
 # bulkhaul: `make demo` shows it, `make test` tests it, `make env` makes .venv for work.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench bench-full performance docs lint fast packages
+.PHONY: help env demo test check bench bench-full simulate performance docs lint fast packages
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -16,6 +16,7 @@ help:
 	@echo 'make check   lint, types and the fast tests'
 	@echo 'make bench   bulkhaul beside s5cmd, rclone, aws and the naive way (needs a C compiler; BENCH=... chooses)'
 	@echo 'make bench-full   the same, and the curves to 10^6 files'
+	@echo 'make simulate  1,000 workers on 100,000 jobs in virtual time, about two minutes (SIMULATE=... chooses)'
 	@echo 'make performance  docs/performance.md and its plots of the results of make bench'
 	@echo 'make docs    the reference of the package as web pages, build/docs/index.html'
 
@@ -45,6 +46,9 @@ bench: $(READY)
 
 bench-full: $(READY)
 	@$(BIN)/python benchmarks/bench.py --full $(BENCH)
+
+simulate: $(READY)
+	@$(BIN)/python benchmarks/simulate.py $(SIMULATE)
 
 performance: $(READY)
 	@$(BIN)/python benchmarks/page.py
