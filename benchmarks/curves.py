@@ -5,8 +5,6 @@ from __future__ import annotations
 import heapq
 import statistics
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from measuring import Sample
 from programs import PREFIX, Program
 from reports import plot, report, table
 from rounds import NotAll, check_arrived, job_at, send
+from watching import first_moment
 from workloads import KIB, Files, Workload, names, write_tree
 
 MIB = 1 << 20
@@ -26,7 +25,6 @@ FULL = 1_000_000
 _SEND, _AGAIN, _RESUME = "all sent", "all there", f"all but the last {MISSING} there"
 _MILLION = "At 10^6 files bulkhaul ran alone: s5cmd syncs with both sides in memory, see how that grows."
 Curve = dict[int, list[Sample]]  # by the number of files
-_EVERY = 0.02  # seconds between two looks at the server's counters
 
 
 def curves(
@@ -65,7 +63,9 @@ def _runs(program: Program, load: Workload, server: Endpoint, folder: Path) -> t
     if program.name != "bulkhaul":
         return samples, []
     _take_away(server, load)
-    with _FirstFile(server, load.files[0].size) as watch:
+    # What the probe puts there is smaller than a file.
+    before = server.requests()["bytes"]
+    with first_moment(lambda: server.requests()["bytes"] - before >= load.files[0].size) as watch:
         samples[_RESUME] = send(program, again, server)
     check_arrived(program, load, server)
     return samples, [watch.seconds]
@@ -78,32 +78,6 @@ def _take_away(server: Endpoint, load: Workload) -> None:
     server.client().delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": key} for key in keys]})
     if before - server.requests()["objects"] != len(keys):
         raise NotAll(f"{keys[0]} and {len(keys) - 1} more were not there to be taken away")
-
-
-class _FirstFile:
-    """Looks when the bytes of a file have come to the server: what the probe puts there is smaller."""
-
-    def __init__(self, server: Endpoint, size: int) -> None:
-        self.seconds = float("inf")
-        self._server = server
-        self._size = size
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> _FirstFile:
-        self._before, self._begun = self._server.requests()["bytes"], time.perf_counter()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_EVERY):
-            if self._server.requests()["bytes"] - self._before >= self._size:
-                self.seconds = time.perf_counter() - self._begun
-                return
 
 
 def _report(found: Mapping[tuple[str, str], Curve], largest: int, first_file: Sequence[float]) -> dict[str, Any]:

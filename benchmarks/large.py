@@ -11,8 +11,6 @@ import socket
 import statistics
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +22,7 @@ from machine import circumstances
 from measuring import Sample, run
 from programs import BULKHAUL, PREFIX
 from reports import report, table
+from watching import first_moment
 
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.liveness import this_owner
@@ -37,7 +36,6 @@ _EMPTY = "d41d8cd98f00b204e9800998ecf8427e"  # of no bytes: the ETag, the same d
 _EMPTY_MD5 = "1B2M2Y8AsgTpgAmY7PhCfg=="
 _EMPTY_CRC = "AAAAAAAAAAA="
 _PIPELINED = 500  # requests that are sent before their answers are read
-_EVERY = 0.05  # seconds between two looks at the server's counters
 
 
 def main(
@@ -110,37 +108,13 @@ def _resume(folder: Path, server: Endpoint, files: int) -> list[float]:
     with Joblist(joblist).work_path(job, 1).open("wb") as partial:
         partial.writelines(encode(record) + b"\n" for record in _records(plate, names[:-MISSING]))
     before = server.requests()
-    with _FirstFile(server) as first:
+    # The probe has two objects there at most.
+    with first_moment(lambda: server.requests()["objects"] > before["objects"] + 2) as first:
         sample = _bulkhaul("transfer", "-i", joblist, "-v", "0", log=log, env=server.environment)
     after = server.requests()
     assert after["objects"] == files + 1, "the plate and its manifest"
     requests = [after[kind] - before[kind] for kind in ("list", "put", "head")]
     return [first.seconds, sample.wall, sample.cpu, sample.rss / MIB, *requests]
-
-
-class _FirstFile:
-    """Looks when the first of the missing files is there; the probe has two objects there at most."""
-
-    def __init__(self, server: Endpoint) -> None:
-        self.seconds = float("inf")
-        self._server = server
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> _FirstFile:
-        self._before, self._begun = self._server.requests()["objects"], time.perf_counter()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_EVERY):
-            if self._server.requests()["objects"] > self._before + 2:
-                self.seconds = time.perf_counter() - self._begun
-                return
 
 
 def _bulkhaul(*words: object, log: Path, env: Any = None) -> Sample:

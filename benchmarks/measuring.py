@@ -1,14 +1,15 @@
-"""One run of one program: wall time, CPU of its process tree, peak memory of its largest process."""
+"""One run of one program: wall time, CPU and peak memory of its process tree."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from watching import watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,33 +22,8 @@ class Sample:
     requests: Mapping[str, int] = field(default_factory=dict)
 
 
-_EVERY = 0.02  # seconds
-
-
 class RunFailed(Exception):
     """The program did not do its work."""
-
-
-class _PeakMemory:
-    """Looks at a process and its children again and again: what `wait4` tells includes this program before the exec."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak = 0
-        self._pid = pid
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> _PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_EVERY):
-            self.peak = max([self.peak, *map(_peak_of, process_tree(self._pid))])
 
 
 def process_tree(pid: int) -> Iterator[int]:
@@ -80,10 +56,17 @@ def run(command: Sequence[str | Path], *, env: Mapping[str, str], log: Path) -> 
         process = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(env)
         )
-        with _PeakMemory(process.pid) as memory:
+        memory = [0]
+
+        def look() -> bool:
+            # What `wait4` tells of memory includes this program before the exec, and one process only.
+            memory.append(sum(map(_peak_of, process_tree(process.pid))))
+            return False
+
+        with watching(look):
             _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RunFailed(f"{command} ended with {process.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-    return Sample(wall, usage.ru_utime + usage.ru_stime, memory.peak)
+    return Sample(wall, usage.ru_utime + usage.ru_stime, max(memory))
