@@ -6,9 +6,12 @@ that others cannot judge. What becomes of a single claim is decided in `attempt`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from bulkhaul.agreement import Agreement
@@ -23,9 +26,10 @@ from bulkhaul.preflight import Connect, Preflight
 from bulkhaul.requeueing import goes_on_later
 from bulkhaul.slurm import environment as slurm
 from bulkhaul.slurm.query import TaskStates
+from bulkhaul.sources.tree import walk
 from bulkhaul.stopping import StopRequest
 from bulkhaul.targets import TargetOf, sample_locations
-from bulkhaul.transfer.dataset import Senders, TransferOptions
+from bulkhaul.transfer.dataset import WORTH_IT, Senders, TransferOptions
 
 
 @dataclass(slots=True)
@@ -87,8 +91,8 @@ def transfer_joblist(
         preflight = Preflight(joblist, connect, owner, say, stop.check)
         work = Work(joblist, preflight, target_of, options, stop, say, show, senders, agreement)
         try:
-            if joblist.open_names() and not agreement.limits.active:
-                senders.start()
+            if not agreement.limits.active:
+                _look_ahead(work)
             _check_targets(work)
             _claim_all(work, report, _judge_of_owners())
         except BulkhaulError as error:
@@ -120,6 +124,27 @@ def _claim_all(work: Work, report: WorkerReport, owner_gone: Callable[[Owner], b
     work.preflight.remove_abandoned(owner_gone)
 
 
+def _look_ahead(work: Work) -> None:
+    """Start the senders early where the first job is a large one: they load while the buckets are made sure of."""
+
+    def count() -> None:
+        with suppress(BulkhaulError):
+            source = work.joblist.read(names[0]).source
+            if source is not None:
+                work.senders.expect(sum(1 for _ in islice(walk(source), WORTH_IT)))
+
+    if names := _names_by_share(work.joblist):
+        # Not waited for: on a slow file system this takes longer than all that it runs beside.
+        threading.Thread(target=count, name="look-ahead", daemon=True).start()
+
+
+def _names_by_share(joblist: Joblist) -> list[str]:
+    """The open jobs, from where this worker's share begins."""
+    names = joblist.open_names()
+    start = int(slurm.current_share().offset * len(names))
+    return [*names[start:], *names[:start]]
+
+
 def _check_targets(work: Work) -> None:
     """Make sure of the buckets of the open jobs before any is claimed; of a long joblist, those near our own share.
 
@@ -127,9 +152,7 @@ def _check_targets(work: Work) -> None:
         UsageError: no open job has a usable target, so it is the settings that lack it.
         S3Error: a bucket cannot be used.
     """
-    names = work.joblist.open_names()
-    start = int(slurm.current_share().offset * len(names))
-    views = (work.joblist.read(name) for name in (*names[start:], *names[:start]))
+    views = (work.joblist.read(name) for name in _names_by_share(work.joblist))
     work.preflight.check(sample_locations(filter(_is_open, views), work.target_of))
 
 

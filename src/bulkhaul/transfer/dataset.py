@@ -24,7 +24,7 @@ from bulkhaul.transfer.planner import Findings
 from bulkhaul.transfer.publish import abort_leftovers, put_manifest
 from bulkhaul.transfer.requests import Requests
 from bulkhaul.transfer.run import Run
-from bulkhaul.transfer.senders import Senders
+from bulkhaul.transfer.senders import WORTH_IT, Senders
 from bulkhaul.transfer.stages import send_chunks, send_metadata
 from bulkhaul.transfer.terms import (
     Gate,
@@ -38,6 +38,7 @@ from bulkhaul.transfer.verify import Discrepancy
 from bulkhaul.transfer.zarr import marked
 
 __all__ = [
+    "WORTH_IT",
     "Discrepancy",
     "Gate",
     "Progress",

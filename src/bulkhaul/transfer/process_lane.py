@@ -69,8 +69,9 @@ class ProcessLane:
         self._token: Token | None = None
         self._pulse: threading.Thread | None = None
 
-    def open(self) -> bool:
-        """Make the senders ready, at the first call; whether one of them lives."""
+    def open(self, *, expecting: int) -> bool:
+        """Whether a sender lives, for so many more small files; the first that do are made ready."""
+        self._senders.expect(expecting)
         if not self._shares and (handles := self._senders.alive()):
             self._begin(handles)
         return any(not share.ended for share in self._shares)

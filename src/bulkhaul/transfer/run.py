@@ -127,7 +127,7 @@ class Run:
             BaseException: the fault that stopped the run.
         """
         small = [task for task in tasks if not self._sender.in_parts(task.file)]
-        if small and self._processes is not None and self._through_processes(self._processes):
+        if small and self._processes is not None and self._through_processes(self._processes, len(small)):
             self._processes.put(small)
         else:
             for task in small:
@@ -153,9 +153,9 @@ class Run:
         self.journal.append(record)
         self.tally.settled(record, sent=is_new(record, task))
 
-    def _through_processes(self, processes: ProcessLane) -> bool:
+    def _through_processes(self, processes: ProcessLane, files: int) -> bool:
         # A process knows no limits. One that had files when S3 first refused something ends with those.
-        return not self.requests.limits.active and processes.open()
+        return not self.requests.limits.active and processes.open(expecting=files)
 
     def _process_lane(self, senders: Senders) -> ProcessLane:
         connection, limits = self.connection, self.requests.limits

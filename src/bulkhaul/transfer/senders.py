@@ -1,4 +1,4 @@
-"""The sender processes of one worker: started with it, kept from dataset to dataset."""
+"""The sender processes of one worker: started when there is enough to send, kept from dataset to dataset."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from bulkhaul.proc import ProgramFailed, RunningModule
 from bulkhaul.transfer.wire import Channel
 
 _LOG = logging.getLogger(__name__)
+
+WORTH_IT = 512
+"""Small files from which on senders are started: they cost a quarter of a second of CPU, as much as 1,500 files."""
 
 _PATIENCE = 10.0  # seconds for a process to end once its input is closed
 
@@ -38,6 +41,8 @@ class Senders:
     def __init__(self, count: int) -> None:
         self._count = count
         self._handles: list[SenderHandle] = []
+        self._expected = 0
+        self._started = False  # or not to be started any more
         self._lock = threading.Lock()
 
     def __enter__(self) -> Senders:
@@ -46,18 +51,32 @@ class Senders:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with self._lock:
+            self._started = True
         for handle in self._handles:
             handle.channel.close()  # all of them end at the same time
         for handle in self._handles:
             handle.close()
 
+    def expect(self, files: int) -> None:
+        """So many more small files are to be sent: with `WORTH_IT` of them the senders are started."""
+        self._expected += files
+        if self._expected >= WORTH_IT and not self._started:
+            self.start()
+
     def start(self) -> None:
-        """Start them all; they load what they need while the worker makes sure of buckets and plans."""
-        try:
-            for _ in range(self._count):
-                self._handles.append(SenderHandle())
-        except ProgramFailed as error:
-            _LOG.warning("fewer processes than cores send: %s", error)
+        """Start them all, once; they load what they need by themselves."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+            handles = []
+            try:
+                for _ in range(self._count):
+                    handles.append(SenderHandle())
+            except ProgramFailed as error:
+                _LOG.warning("fewer processes than cores send: %s", error)
+            self._handles = handles
 
     def alive(self) -> list[SenderHandle]:
         """Those that have been started and not been lost."""
