@@ -5,9 +5,11 @@ A program runs to its end within a time limit, or, one of our own modules, besid
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -55,27 +57,35 @@ def run(arguments: Sequence[str], *, timeout: float, env: Mapping[str, str] | No
 class RunningModule:
     """A module of this package in an interpreter of its own, which ends when its `input` is closed.
 
+    Its one argument is the number of the file descriptor that is our `output`.
+
     Raises:
         ProgramFailed: it could not be started.
     """
 
     def __init__(self, name: str) -> None:
+        # A pipe of its own, not standard output: what a library or a site's start-up file prints is no message.
+        reading, writing = os.pipe()
         try:
             process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of our own
                 # -P: a folder named like one of our modules in the working folder is none of them.
-                [sys.executable, "-P", "-m", name],
+                [sys.executable, "-P", "-m", name, str(writing)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                pass_fds=(writing,),
+                process_group=0,  # Ctrl-C is for whoever started it
             )
         except OSError as error:
+            os.close(reading)
             reason = error.strerror or str(error)
             raise ProgramFailed(sys.executable, reason, "check this node's limit of processes and memory") from error
+        finally:
+            os.close(writing)
         assert process.stdin is not None
-        assert process.stdout is not None
         self.pid = process.pid
         self.input: IO[bytes] = process.stdin
-        self.output: IO[bytes] = process.stdout
+        self.output: IO[bytes] = os.fdopen(reading, "rb")
         self._process = process
 
     def kill(self) -> None:
@@ -83,10 +93,12 @@ class RunningModule:
         self._process.kill()
 
     def wait(self, timeout: float) -> None:
-        """Wait until it has ended; kill it after `timeout` seconds."""
+        """Wait until it has ended; kill it after `timeout` seconds. One that the kernel holds is left behind."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
-        self.output.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(1.0)
+        if self._process.returncode is not None:
+            self.output.close()

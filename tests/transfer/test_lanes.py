@@ -158,7 +158,7 @@ def test_a_thread_that_hangs_does_not_keep_the_end_waiting() -> None:
     made = lane(lambda _item: release.wait(30) and None)
     made.put(1)
     begun = time.monotonic()
-    made.close(grace=0.2)
+    made.close(until=time.monotonic() + 0.2)
     assert time.monotonic() - begun < 2
     release.set()
 

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from bulkhaul.errors import ClaimLost, S3Error
 from bulkhaul.s3.credentials import Token
-from bulkhaul.s3.engine import Engine
+from bulkhaul.s3.endpoint import Endpoint, S3Options
+from bulkhaul.s3.engine import Engine, RemoteObject
+from bulkhaul.s3.location import S3Location
+from bulkhaul.sources.tree import LocalFile, walk
 from bulkhaul.transfer.dataset import Senders, TransferOptions
-from bulkhaul.transfer.manifest import read_manifest
+from bulkhaul.transfer.lanes import GRACE, Halt
+from bulkhaul.transfer.manifest import Outcome, Record, Verified, read_manifest
+from bulkhaul.transfer.plan import Compare
+from bulkhaul.transfer.process_lane import ProcessLane, Rules
+from bulkhaul.transfer.upload import STORM
+from bulkhaul.transfer.wire import Begin, Settled
 from servers.seaweed import ADMIN, Seaweed
 from servers.stub import script
 from servers.stub_s3 import Front, StubS3
 from transfer.real import real_connection
-from transfer.rig import Rig, write_tree
+from transfer.rig import Rig, md5, write_tree
 
 pytestmark = pytest.mark.s3
 
@@ -176,3 +186,87 @@ def test_no_sender_outlives_its_worker(tmp_path: Path) -> None:
         pids = [handle.pid for handle in senders.alive()]
         assert len(pids) == 3
     assert all(gone(pid) for pid in pids)
+
+
+def test_a_frozen_sender_keeps_no_run_from_stopping(scene: Scene) -> None:
+    victim = scene.senders.alive()[0].pid
+
+    def gate() -> None:
+        if len(scene.put_keys()) >= 100:
+            os.kill(victim, signal.SIGSTOP)
+            raise ClaimLost("job", "a newer generation owns it", "leave it")
+
+    scene.rig.gate = gate
+    begun = time.monotonic()
+    with pytest.raises(ClaimLost):
+        scene.rig.transfer()
+    assert time.monotonic() - begun < 2 * GRACE
+    assert gone(victim)
+    scene.rig.gate = lambda: None
+    assert scene.rig.transfer().ok
+    scene.assert_arrived()
+
+
+def test_failures_among_what_senders_send_are_no_storm(scene: Scene) -> None:
+    """Only the failures come back to the threads that count failures in a row."""
+    refused = [f"c/{number:04d}" for number in range(0, 900, 6)]
+    assert len(refused) > STORM
+    for name in refused:
+        scene.front.script.plan("PutObject", script.refuse(400, "InvalidArgument"), times=9, key=f"p/plate/{name}")
+    report = scene.rig.transfer()
+    assert (report.files_failed, report.files_sent) == (len(refused), len(FILES) - len(refused))
+
+
+@pytest.mark.parametrize("budget", [1, 30, 10**9])
+def test_whatever_the_memory_each_file_is_given_away_once(scene: Scene, budget: int) -> None:
+    scene.without_own_puts()
+    scene.rig.options = replace(scene.rig.options, memory_budget=budget)
+    assert scene.rig.transfer().ok
+    assert sorted(scene.put_keys()) == sorted(FILES)
+
+
+def test_long_names_and_changing_limits_block_neither_side(tmp_path: Path) -> None:
+    """Reports and tasks fill both pipes at once; each side goes on reading while it has something to write."""
+    folder = "/".join(["d" * 50] * 4)
+    write_tree(tmp_path, {f"{folder}/{number:06d}": b"x" for number in range(1_500)})
+    digest = md5(b"x")
+    files = [file for file in walk(tmp_path) if isinstance(file, LocalFile)]
+    tasks = [
+        Compare(
+            file,
+            RemoteObject(f"p/{file.name}", 1, digest),
+            Record(file.name, Outcome.SENT, "", 1, 1, file.ctime_ns, digest, "A" * 12, Verified.PUT),
+        )
+        for file in files
+    ]
+    limits = cycle([512, 513])
+    settled: list[int] = []
+
+    def take(given: Sequence[object], _report: Settled) -> None:
+        settled.append(len(given))
+        if len(settled) % 10 == 0:
+            time.sleep(0.3)  # a flush to a busy file system
+
+    endpoint = Endpoint("http://127.0.0.1:9", "us-east-1", None, path_style=True)
+    begin = Begin(tmp_path, S3Location("bucket", "p"), endpoint, S3Options(), part_size=1 << 24)
+    with Senders(1) as senders:
+        senders.start()
+        rules = Rules(
+            begin,
+            limit=lambda: next(limits),
+            token=lambda: Token("key", "secret"),
+            gate=lambda: None,
+            settled=take,
+            returned=lambda task: pytest.fail(f"{task} came back"),
+            halt=Halt(),
+            budget=1 << 30,
+            most_at_once=1_000,
+        )
+        for _ in range(3):
+            lane = ProcessLane(senders, rules)
+            assert lane.open(expecting=len(tasks))
+            for start in range(0, len(tasks), 64):
+                lane.put(tasks[start : start + 64])
+            lane.drain()
+            lane.close(until=time.monotonic() + GRACE)
+    assert sum(settled) == 3 * len(tasks)

@@ -18,7 +18,8 @@ from bulkhaul.errors import BulkhaulError
 T = TypeVar("T")
 
 _LOOK = 0.5  # seconds between two looks at the other lanes' faults
-_GRACE = 10.0  # seconds that requests in flight get to end after a stop
+GRACE = 10.0
+"""Seconds that requests in flight get to end after a stop."""
 
 
 class Abandoned(BulkhaulError):
@@ -126,13 +127,13 @@ class Lane(Generic[T]):
                 self._wait()
             self._raise_if_halted()
 
-    def close(self, *, grace: float = _GRACE) -> None:
-        """Drop what is queued and let the threads end; requests in flight get `grace` seconds."""
+    def close(self, *, until: float | None = None) -> None:
+        """Drop what is queued and let the threads end; requests in flight get `GRACE` seconds, or until that moment."""
         with self._lock:
             self._closed = True
             self._queue.clear()
             self._ready.notify_all()
-        deadline = time.monotonic() + grace
+        deadline = time.monotonic() + GRACE if until is None else until
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -160,8 +161,13 @@ class Lane(Generic[T]):
     def _start_threads(self) -> None:
         while not self._closed and self._active + len(self._queue) > len(self._threads) < self._limit():
             thread = threading.Thread(target=self._run, name=f"lane-{len(self._threads)}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the node's limit of threads
+                if not self._threads:
+                    raise
+                return
             self._threads.append(thread)
-            thread.start()
 
     def _run(self) -> None:
         while (taken := self._take()) is not None:

@@ -6,6 +6,7 @@ The processes know no rules, so nothing is lost when one dies: each file that it
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,8 @@ from bulkhaul.transfer.wire import Begin, Files, Finish, Finished, Pulse, Settle
 _PULSE = 0.5  # seconds; `sender_process.STALE` is a multiple
 _LOOK = 0.5  # seconds between two looks at the faults of others
 _AHEAD = 128  # files that lie ready in a sender beside those in work
-_GRACE = 15.0  # seconds for requests in flight to end
+_SILENT = 120  # pulses without an answer, a minute: the process hangs, whatever its requests do
+_LAST_WORDS = 2.0  # seconds beyond the grace of its requests in which a sender has to say that it has finished
 
 Task = Upload | Compare
 
@@ -40,6 +42,7 @@ class Rules:
     returned: Callable[[Task], None]
     halt: Halt
     budget: int
+    most_at_once: int
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class _Share:
     nbytes: int = 0
     limit: int = 0
     ended: bool = False
+    unanswered: int = 0
     reader: threading.Thread | None = None
 
 
@@ -67,13 +71,19 @@ class ProcessLane:
         self._closed = threading.Event()
         self._telling = threading.Lock()
         self._token: Token | None = None
+        self._passed = 0.0
         self._pulse: threading.Thread | None = None
 
     def open(self, *, expecting: int) -> bool:
         """Whether a sender lives, for so many more small files; the first that do are made ready."""
         self._senders.expect(expecting)
         if not self._shares and (handles := self._senders.alive()):
-            self._begin(handles)
+            try:
+                self._begin(handles)
+            except RuntimeError:  # the node's limit of threads; the senders end and hand back, or never got anything
+                for share in self._shares:
+                    share.ended = True
+                    self._senders.lost(share.handle)
         return any(not share.ended for share in self._shares)
 
     def put(self, tasks: Sequence[Task]) -> None:
@@ -87,8 +97,7 @@ class ProcessLane:
             share, given = self._give(tasks[begun:])
             if share is None:
                 break
-            # Outside the lock: a full pipe is emptied by a process whose reports wait for it.
-            share.handle.channel.send(Files(self._numbers - len(given), encode_batch(given)))
+            share.handle.post(Files(self._numbers - len(given), encode_batch(given)))
             begun += len(given)
         for task in tasks[begun:]:
             self._rules.returned(task)
@@ -101,27 +110,31 @@ class ProcessLane:
         """
         self._wait_until(lambda: not any(share.tasks for share in self._shares))
 
-    def close(self) -> None:
-        """Drop what is queued, wait for what is in flight, and leave the senders ready for the next run."""
+    def close(self, *, until: float) -> None:
+        """Drop what is queued, wait for what is in flight until that moment; the senders are ready for a next run."""
         self._closed.set()
         for share in self._shares:
-            share.handle.channel.send(Finish())
+            share.handle.post(Finish())
         for share in self._shares:
-            assert share.reader is not None
-            share.reader.join(_GRACE)
-            if share.reader.is_alive():
-                share.handle.kill()
-                share.reader.join()
+            if share.reader is not None:
+                share.reader.join(max(0.0, until + _LAST_WORDS - time.monotonic()))
+                if share.reader.is_alive():
+                    share.handle.kill()
+                    share.reader.join(_LAST_WORDS)
         if self._pulse is not None:
-            self._pulse.join()
+            self._pulse.join(_PULSE)  # it may be asking for new keys, and needs none any more
 
     def _begin(self, handles: Sequence[SenderHandle]) -> None:
+        self._rules.gate()
+        self._passed = time.monotonic()
         self._token = self._rules.token()
-        self._shares = [_Share(handle) for handle in handles]
+        # No more senders than requests at once.
+        self._shares = [_Share(handle) for handle in handles[: self._rules.most_at_once]]
         for share in self._shares:
-            share.handle.channel.send(self._rules.begin)
-            share.reader = threading.Thread(target=self._read, args=(share,), name="sender-reader", daemon=True)
-            share.reader.start()
+            share.handle.post(self._rules.begin)
+            reader = threading.Thread(target=self._read, args=(share,), name="sender-reader", daemon=True)
+            reader.start()
+            share.reader = reader
         self._tell_limits(always=True)
         self._pulse = threading.Thread(target=self._beat, name="sender-pulse", daemon=True)
         self._pulse.start()
@@ -130,33 +143,35 @@ class ProcessLane:
         """Wait for room; the sender that has it and the tasks it gets; None when no sender lives."""
 
         def ready() -> bool:
-            return all(share.ended for share in self._shares) or self._roomiest(len(tasks)) is not None
+            return all(share.ended for share in self._shares) or self._roomiest(tasks) is not None
 
         while True:
             self._wait_until(ready)
             with self._changed:
-                if (share := self._roomiest(len(tasks))) is not None:
+                if (share := self._roomiest(tasks)) is not None:
                     return share, self._register(share, tasks)
                 if all(share.ended for share in self._shares):
                     return None, []
 
-    def _roomiest(self, wanted: int) -> _Share | None:
-        """The sender with most room, if that is enough to be worth a message."""
-        budget = self._rules.budget // len(self._shares)
+    def _roomiest(self, tasks: Sequence[Task]) -> _Share | None:
+        """The sender with most room, if that is enough to be worth a message and the first task fits its memory."""
         room = [
             (share.limit + _AHEAD - len(share.tasks), number)
             for number, share in enumerate(self._shares)
-            if share.limit and not share.ended and share.nbytes < budget
+            if share.limit and not share.ended and self._fits(share, tasks[0])
         ]
         most, number = max(room, default=(0, 0))
-        return self._shares[number] if most >= min(wanted, _AHEAD // 2) else None
+        return self._shares[number] if most >= min(len(tasks), _AHEAD // 2) else None
+
+    def _fits(self, share: _Share, task: Task) -> bool:
+        return not share.nbytes or share.nbytes + task.file.size <= self._rules.budget // len(self._shares)
 
     def _register(self, share: _Share, tasks: Sequence[Task]) -> list[Task]:
-        """Note as many of `tasks` as fit into the memory of `share` as given to it; return these."""
-        budget = self._rules.budget // len(self._shares)
+        """Note as many of `tasks` as are this sender's part and fit its memory as given to it; return these."""
+        part = -(-len(tasks) // sum(not share.ended for share in self._shares))
         given: list[Task] = []
-        for task in tasks:
-            if share.nbytes and share.nbytes + task.file.size > budget:
+        for task in tasks[:part]:
+            if not self._fits(share, task):
                 break
             share.tasks[self._numbers] = task
             share.nbytes += max(1, task.file.size)
@@ -180,8 +195,13 @@ class ProcessLane:
         try:
             while not self._closed.wait(_PULSE):
                 self._rules.gate()
+                self._passed = time.monotonic()
                 self._token = self._rules.token()
                 self._tell_limits(always=True)
+                for share in self._shares:
+                    share.unanswered += 1
+                    if share.unanswered > _SILENT and not share.ended:
+                        share.handle.kill()  # its reader sees the end, and hands back what it had
         except BaseException as error:  # noqa: BLE001 - a thread hands whatever ended it to the run
             self._rules.halt.set(error)
 
@@ -195,18 +215,18 @@ class ProcessLane:
                 part = (limit + (number + self._turn) % count) // count
                 if always or part != share.limit:
                     share.limit = part
-                    share.handle.channel.send(Pulse(part, self._token))
+                    share.handle.post(Pulse(part, self._token, self._passed))
 
     def _read(self, share: _Share) -> None:
         try:
-            while isinstance(message := share.handle.channel.receive(), Settled):
+            while isinstance(message := share.handle.receive(), Settled):
                 self._take_in(share, message)
             if not isinstance(message, Finished):
                 self._lose(share)
         except BaseException as error:  # noqa: BLE001 - a thread hands whatever ended it to the run
             self._rules.halt.set(error)
             # The run is over, the sender is not: `close` asks it for its last word, which must not reach the next run.
-            while isinstance(share.handle.channel.receive(), Settled):
+            while isinstance(share.handle.receive(), Settled):
                 pass
         finally:
             with self._changed:
@@ -215,6 +235,7 @@ class ProcessLane:
                 self._changed.notify_all()
 
     def _take_in(self, share: _Share, report: Settled) -> None:
+        share.unanswered = 0
         self._rules.settled([share.tasks[number] for number, _, _ in report.records], report)
         self._hand_back(share, report.returned)
         self._forget(share, [number for number, _, _ in report.records])

@@ -7,6 +7,7 @@ did is durable.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import TracebackType
 from bulkhaul.s3.connection import Connection
 from bulkhaul.transfer.backlog import Backlog
 from bulkhaul.transfer.journal import Journal
-from bulkhaul.transfer.lanes import Halt, Lane
+from bulkhaul.transfer.lanes import GRACE, Halt, Lane
 from bulkhaul.transfer.limits import Limits
 from bulkhaul.transfer.listings import Listings
 from bulkhaul.transfer.pacing import Pacing, SharedPacing
@@ -88,12 +89,15 @@ class Run:
     ) -> None:
         if error is not None:
             self.halt.set(error)
-        if self._processes is not None:
-            self._processes.close()
-        self._small.close()
-        self._large.close()
-        self._spools.close()
-        self.journal.close()
+        until = time.monotonic() + GRACE
+        with ExitStack() as ends:  # whatever fails at the end, what was done becomes durable
+            ends.callback(self.journal.close)
+            ends.callback(self._spools.close)
+            for lane in (self._small, self._large):
+                lane.close(until=0.0)  # all of them end at the same time
+                ends.callback(lane.close, until=until)
+            if self._processes is not None:
+                self._processes.close(until=until)
 
     def spool(self) -> Spool:
         """A new scratch file of lines that lives as long as this run."""
@@ -172,11 +176,14 @@ class Run:
             returned=lambda task: self._small.put(task, task.file.size),
             halt=self.halt,
             budget=self.options.memory_budget,
+            most_at_once=self.options.max_concurrency,
         )
         return ProcessLane(senders, rules)
 
     def _settled_elsewhere(self, tasks: Sequence[Upload | Compare], report: Settled) -> None:
         self.journal.extend([line for _, line, _ in report.records])
+        if report.records:
+            self._sender.storm.over()
         news = [new for _, _, new in report.records]
         self.tally.settled_elsewhere([(task.file, new) for task, new in zip(tasks, news, strict=True)])
         if report.requests:

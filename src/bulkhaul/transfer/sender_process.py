@@ -75,10 +75,10 @@ class _Dataset:
         if self._halt.error is not None:
             raise self._halt.error
         with self._beat:
-            self._pulse, self._beaten_at = pulse, time.monotonic()
+            self._pulse, self._beaten_at = pulse, pulse.at
             self._beat.notify_all()
         self._lane.limit_changed()
-        self._send_report()
+        self._send_report(always=True)
 
     def finish(self) -> None:
         """Drop what is queued, wait for what is in flight, report all of it."""
@@ -129,6 +129,7 @@ class _Dataset:
         )
 
     def _put(self, name: str, body: bytes, _crc: str) -> str:
+        self._wait_for_a_sign()  # reading may have taken its time
         begun = time.monotonic()
         etag = self._puts.put(self._begin.location.key(name), body)
         seconds = time.monotonic() - begun
@@ -154,12 +155,12 @@ class _Dataset:
         if full or time.monotonic() - self._reported_at >= _REPORT_EVERY or self._lane.pending <= 1:
             self._send_report()
 
-    def _send_report(self) -> None:
+    def _send_report(self, *, always: bool = False) -> None:
         with self._lock:
             report, self._report = self._report, Settled()
             self._reported_at = time.monotonic()
             # A request that ends later still must not be taken for a file of the next dataset.
-            if (report.records or report.returned) and not self._finished:
+            if (always or report.records or report.returned) and not self._finished:
                 self._channel.send(report)
 
 
@@ -182,14 +183,11 @@ def _serve(channel: Channel) -> None:
 
 def main() -> None:
     """Serve the worker that started this process until it closes the pipe."""
-    # Whatever stops the worker reaches its whole process group; it ends what it has begun and then closes the pipe.
+    # What stops a worker may reach all its processes; it ends what it has begun and then closes the pipe.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)
-    # Nothing that a library prints may come between the messages.
-    writing = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
     with suppress(BulkhaulError):
-        _serve(Channel(sys.stdin.buffer, writing))
+        _serve(Channel(sys.stdin.buffer, os.fdopen(int(sys.argv[1]), "wb")))
 
 
 if __name__ == "__main__":

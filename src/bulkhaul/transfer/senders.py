@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from queue import SimpleQueue
 from types import TracebackType
 
 from bulkhaul.proc import ProgramFailed, RunningModule
-from bulkhaul.transfer.wire import Channel
+from bulkhaul.transfer.wire import Channel, Message, Pulse
 
 _LOG = logging.getLogger(__name__)
 
@@ -18,21 +19,52 @@ _PATIENCE = 10.0  # seconds for a process to end once its input is closed
 
 
 class SenderHandle:
-    """One sender process and the channel to it."""
+    """One sender process. Nobody waits for it to read: a thread of its own writes what is posted, in order."""
 
     def __init__(self) -> None:
         self._module = RunningModule("bulkhaul.transfer.sender_process")
         self.pid = self._module.pid
-        self.channel = Channel(self._module.output, self._module.input)
+        self._channel = Channel(self._module.output, self._module.input)
+        self._posted: SimpleQueue[Message | None] = SimpleQueue()
+        self._pulse: Pulse | None = None  # the newest, until it is written
+        self._lock = threading.Lock()
+        threading.Thread(target=self._write, name="sender-writer", daemon=True).start()
+
+    def post(self, message: Message) -> None:
+        """Send a message; a pulse takes the place of one that still waits: a sender that hangs piles up none."""
+        if isinstance(message, Pulse):
+            with self._lock:
+                waiting, self._pulse = self._pulse, message
+            if waiting is not None:
+                return
+        self._posted.put(message)
+
+    def receive(self) -> Message | None:
+        """The next message of the sender; None when it has ended."""
+        return self._channel.receive()
 
     def kill(self) -> None:
         """End it at once; what it had in flight is unknown."""
         self._module.kill()
 
+    def end(self) -> None:
+        """Let it end, once it has read what was posted before."""
+        self._posted.put(None)
+
     def close(self) -> None:
         """Let it end, and make sure that it has."""
-        self.channel.close()
+        self.end()
         self._module.wait(_PATIENCE)
+
+    def _write(self) -> None:
+        while (message := self._posted.get()) is not None:
+            if isinstance(message, Pulse):
+                with self._lock:
+                    assert self._pulse is not None
+                    message, self._pulse = self._pulse, None
+            if not self._channel.send(message):
+                break
+        self._channel.close()
 
 
 class Senders:
@@ -54,7 +86,7 @@ class Senders:
         with self._lock:
             self._started = True
         for handle in self._handles:
-            handle.channel.close()  # all of them end at the same time
+            handle.end()  # all of them at the same time
         for handle in self._handles:
             handle.close()
 

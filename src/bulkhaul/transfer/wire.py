@@ -34,10 +34,14 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """To a sender, twice a second and at each change: go on, with so many requests at once and these keys."""
+    """To a sender, twice a second and at each change: go on, with so many requests at once and these keys.
+
+    `at` is the moment on this machine's monotonic clock, the same in all processes, at which the gate was open.
+    """
 
     limit: int
     token: Token
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ class Finish:
 
 @dataclass(slots=True)
 class Settled:
-    """From a sender: numbers with their records as lines (and whether a body was sent), and numbers handed back.
+    """From a sender, and its answer to a pulse: what has become of files since the last one.
+
+    Numbers with their records as lines (and whether a body was sent), and numbers handed back.
 
     Beside them the requests that succeeded, with their bytes and their seconds, and whether one was throttled.
     """
@@ -69,7 +75,7 @@ Message = Begin | Files | Pulse | Finish | Settled | Finished
 
 
 class Channel:
-    """One end of the two pipes; many threads may send, one receives."""
+    """One end of the two pipes; one thread receives. Whoever sends may wait for the other side to read."""
 
     def __init__(self, reading: IO[bytes], writing: IO[bytes]) -> None:
         self._reading = reading
