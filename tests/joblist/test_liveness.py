@@ -78,8 +78,19 @@ def test_one_change_makes_an_owner_alive_and_starts_the_lease_anew(watched: Watc
     watched.observer.look(watched.owner)
     watched.look_each(20, 8)
     watched.beats.renew()
-    assert watched.look_each(20, 9) == [Sign.ALIVE] * 9
+    assert watched.look_each(20, 9) == [*[Sign.ALIVE] * 3, *[Sign.SILENT] * 6]
     assert watched.look_each(20, 1) == [Sign.DEAD]
+
+
+def test_who_was_seen_alive_and_then_missed_a_beat_is_not_known_to_live(watched: Watched) -> None:
+    # Else the last worker goes home and leaves the job of a node that was lost a minute ago.
+    watched.observer.look(watched.owner)
+    watched.beats.renew()
+    assert watched.look_each(59, 1) == [Sign.ALIVE]
+    assert watched.look_each(59, 1) == [Sign.ALIVE]
+    assert watched.look_each(1, 1) == [Sign.SILENT]
+    watched.beats.renew()
+    assert watched.look_each(1, 1) == [Sign.ALIVE]
 
 
 def test_a_late_look_concludes_nothing(watched: Watched) -> None:

@@ -130,7 +130,8 @@ class Silences:
             return Sign.SILENT
         if watch.dead:
             return Sign.DEAD
-        if now - watch.changed_at < self._ttl:
+        # A lease holds three beats at least: who missed one may be dead, and has to be watched, not believed in.
+        if now - watch.changed_at < self._ttl / 3:
             return Sign.ALIVE
         return Sign.SILENT
 
