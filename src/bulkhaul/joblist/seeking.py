@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bulkhaul.joblist.heartbeat import LeaseTimes
@@ -27,6 +27,7 @@ _JOB_SECONDS = 0.02  # of a scan whose like was never seen: three operations of 
 _MISSES = 16  # jobs in a row that others were faster at: what is known is old
 _LISTED = 256  # jobs from which on one listing of the ledger is cheaper than a look at each
 _WATCHED = 32  # owners that one idle worker looks at
+_PROLONGED = 3  # times that the wait of the last worker is made longer
 
 Version = tuple[int, int]
 """What changes whenever the index is replaced; (0, 0): there is none."""
@@ -92,6 +93,37 @@ Step = Reread | Refresh | Names | Numbers | Try | Look | Pause
 Steps = Generator[Step, Any, bool]
 
 
+@dataclass(slots=True)
+class _Wait:
+    """How long the last worker waits for owners that may be dead; times in seconds of its clock."""
+
+    times: LeaseTimes
+    until: float = float("inf")
+    last_round: float | None = None
+    _left: int = field(default=_PROLONGED)
+
+    def begin(self, now: float, scan_seconds: float) -> None:
+        """Looks begin at `now`, after a scan."""
+        # A lease plus a scan, and the time to see the beat of whoever takes over before we do.
+        self.until = min(self.until, now + 1.25 * self.times.ttl + scan_seconds)
+        # Who lost the race for one job looks at the others' owners for long enough to see them beat.
+        self._prolong(now + 3 * self.times.heartbeat)
+        if self.last_round is None:
+            self.last_round = now
+
+    def over(self, now: float) -> bool:
+        """Whether no more looks follow the round that ended at `now`."""
+        # The file system or this process stood still: the observation of each owner begins anew, so does the wait.
+        if self.last_round is not None and now - self.last_round > self.times.ttl / 4:
+            self._prolong(now + 1.25 * self.times.ttl)
+        self.last_round = now
+        return now > self.until
+
+    def _prolong(self, until: float) -> None:
+        if until > self.until and self._left:
+            self.until, self._left = until, self._left - 1
+
+
 class Seeker:
     """One worker's sight of the joblist; `offset` in [0, 1) is where it begins to look.
 
@@ -121,8 +153,8 @@ class Seeker:
     def steps(self) -> Steps:
         """The steps to one claim; returns True when the last `Try` had it.
 
-        False only after a fresh scan found no job free and owners that may be dead were waited for, little more
-        than one lease.
+        False only after a fresh scan found no job free and owners that may be dead were waited for: little more
+        than one lease, and a few times as long where the file system or this process stands still meanwhile.
         """
         self.doubtful = []
         yield from self._update()
@@ -157,7 +189,7 @@ class Seeker:
             self._todo = [offer for offer in self._todo if newest(offer[0], 0) <= offer[1]]
 
     def _claim_last(self) -> Steps:
-        until = float("inf")
+        wait = _Wait(self._times)
         while True:
             began = self._clock()
             if (yield from self._see_afresh()):
@@ -166,10 +198,9 @@ class Seeker:
             if claimed:
                 return True
             now = self._clock()
-            # A lease plus a scan, and the time to see the beat of whoever takes over before we do.
-            until = min(until, now + 1.25 * self._times.ttl + (now - began))
+            wait.begin(now, now - began)
             held = {row.name: row.generation for row in self.seen if row.standing in _HELD}
-            if not (yield from self._watch(held | missed, until)):
+            if not (yield from self._watch(held | missed, wait)):
                 return False
             for name in self.doubtful:
                 if (yield Try(name)):
@@ -211,7 +242,7 @@ class Seeker:
             yield Pause(min(pause, self._times.ttl / 2))
             pause *= 2
 
-    def _watch(self, held: dict[str, int], until: float) -> Steps:
+    def _watch(self, held: dict[str, int], wait: _Wait) -> Steps:
         """Look at owners of the jobs `held` until each is known alive; True: some job is there for the taking.
 
         Then, or when time is over, `doubtful` holds the jobs that are left. Of many owners some, at random: those who
@@ -224,7 +255,7 @@ class Seeker:
                 signs[name] = yield Look(name, generation)
             chosen = {name: generation for name, generation in chosen.items() if signs[name] is not Sign.ALIVE}
             self.doubtful = list(chosen)
-            if not chosen or self._clock() > until:
+            if wait.over(self._clock()) or not chosen:
                 return False
             if dead := [name for name in chosen if signs[name] is Sign.DEAD]:
                 self.doubtful = dead
