@@ -155,6 +155,35 @@ def test_after_sixteen_misses_one_listing_drops_what_others_have_claimed() -> No
     assert joblist.count()["Numbers"] == 1
 
 
+def test_what_others_claimed_meanwhile_is_looked_at_before_going_home() -> None:
+    # They may give it back at once, when their array is cancelled.
+    fresh = own(index(3, *[Standing.FREE] * 300))
+    joblist = Joblist(scanned=lambda: fresh, sign=Sign.DEAD)
+    joblist.numbers = {f"{number:05}": 2 for number in range(300)}
+    joblist.claimable = {f"{number:05}" for number in range(100, 300)}
+    assert joblist.claim(joblist.seeker())
+    assert joblist.count()["Numbers"] >= 1
+
+
+class Overtaken(Joblist):
+    """After the fresh scan and sixteen misses a newer index offers nothing, which is all given back."""
+
+    def answer(self, step: Step) -> object:
+        tried = [made.name for made in self.made if isinstance(made, Try)]
+        if isinstance(step, Reread) and len(tried) == 116 and self.present is None:
+            self.present = index(4, *[Standing.OWNED] * 100)
+            self.claimable = {f"{number:05}" for number in range(100)} - set(tried[100:])
+        if isinstance(step, Look):
+            return Sign.DEAD if step.name in self.claimable else Sign.ALIVE
+        return super().answer(step)
+
+
+def test_what_a_newer_index_no_longer_offers_is_looked_at_too() -> None:
+    fresh = own(index(3, *[Standing.FREE] * 100))
+    joblist = Overtaken(scanned=lambda: fresh)
+    assert joblist.claim(joblist.seeker())
+
+
 def test_of_few_jobs_each_is_tried_and_nothing_listed() -> None:
     joblist = Joblist(present=index(3, *[Standing.FREE] * 100), claimable={"00099"})
     assert joblist.claim(joblist.seeker())

@@ -179,14 +179,17 @@ class Seeker:
                 return True, {}
             missed.update([offer])
             if len(missed) % _MISSES == 0:
-                yield from self._brush_up()
+                missed.update((yield from self._brush_up()))
         return False, missed
 
-    def _brush_up(self) -> Generator[Step, Any, None]:
-        """Drop what others have claimed meanwhile."""
+    def _brush_up(self) -> Generator[Step, Any, list[Offer]]:
+        """Drop what others have claimed meanwhile; returns it, since they may die or give it back."""
+        before = self._todo
         if not self._take((yield Reread(self._version))) and len(self._todo) > _LISTED:
             newest = (yield Numbers()).get
             self._todo = [offer for offer in self._todo if newest(offer[0], 0) <= offer[1]]
+        left = {offer.name for offer in self._todo}
+        return [offer for offer in before if offer.name not in left]
 
     def _claim_last(self) -> Steps:
         wait = _Wait(self._times)
