@@ -28,10 +28,11 @@ class Finder:
             return None
         return Sighting(version, present)
 
-    def refresh(self, known: Version, gate: Gate, *, force: bool = False) -> Sighting | None:
+    def refresh(self, known: Version, gate: Gate, *, force: bool = False, alone: bool = False) -> Sighting | None:
         """A new index, or one that another has just made; None while another is at it.
 
-        `force` when it has been at it for too long: then one of those who wait scans beside it.
+        `force` when it has been at it for too long: then one of those who wait scans beside it. `alone` when that one
+        has taken too long as well: then the locks say nothing any more.
 
         Raises:
             StorageError: the joblist cannot be read.
@@ -43,7 +44,7 @@ class Finder:
             return None
         # All who wait lose their patience at about the same time: one of them is enough.
         with self._lock(self._paths.second_scan_lock, 0) as held:
-            return None if held is Held.BUSY else self.reread(known) or self._scan(gate)
+            return None if held is Held.BUSY and not alone else self.reread(known) or self._scan(gate)
 
     def _scan(self, gate: Gate) -> Sighting:
         def views() -> Iterator[JobView]:

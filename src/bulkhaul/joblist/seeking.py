@@ -51,11 +51,12 @@ class Reread(NamedTuple):
 class Refresh(NamedTuple):
     """Scan all jobs, unless another worker is at it or the version has become another than `known`.
 
-    Answer: `Sighting`, or None while another is at it. With `force` one more may be at it.
+    Answer: `Sighting`, or None while another is at it. With `force` one more may be at it, with `alone` any number.
     """
 
     known: Version
     force: bool = False
+    alone: bool = False
 
 
 class Names(NamedTuple):
@@ -234,11 +235,14 @@ class Seeker:
         took = self._index.took if self._index else 0.0
         pause, patience = max(_FIRST_PAUSE, took / 8), max(_FIRST_PAUSE, took) / 4
         asked, give_up = float("-inf"), self._clock() + self._patience()
+        # Widely drawn: of all who wait the first should have ended its scan before the next loses its patience.
+        alone = give_up + self._patience() * (1 + self._random.random())
         while True:
             sighting: Sighting | None = yield Reread(self._version)
             if sighting is None and self._clock() - asked >= min(patience, self._times.ttl):
-                # A scanner that was stopped in the middle may hold the lock for ever.
-                sighting = yield Refresh(self._version, force=self._clock() > give_up)
+                # A scanner that was stopped in the middle may hold the lock for ever, and so may a second one.
+                now = self._clock()
+                sighting = yield Refresh(self._version, force=now > give_up, alone=now > alone)
                 asked, patience = self._clock(), 4 * patience
             if sighting is not None:
                 return sighting

@@ -97,7 +97,7 @@ class Session:
             case Reread():
                 return self._finder.reread(step.known)
             case Refresh():
-                return self._finder.refresh(step.known, gate, force=step.force)
+                return self._finder.refresh(step.known, gate, force=step.force, alone=step.alone)
             case Names():
                 return [Offer(name) for name in job_names(self._paths)]
             case Numbers():
