@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from bulkhaul.joblist.heartbeat import read_heartbeat
+from bulkhaul.joblist.heartbeat import LeaseTimes, read_heartbeat
 from bulkhaul.joblist.job import Owner, SlurmTask
 from bulkhaul.joblist.paths import JoblistPaths
 
 _LEAST_READS = 4
+_PROLONGED = 3  # times that the wait of the last worker is made longer
 
 
 class Sign(StrEnum):
@@ -137,6 +138,37 @@ class Silences:
 
     def _late(self, watch: _Watch, now: float) -> bool:
         return now - watch.last_look > self._ttl / 3
+
+
+@dataclass(slots=True)
+class LastWait:
+    """How long the last worker waits for owners that may be dead; times in seconds of its clock."""
+
+    times: LeaseTimes
+    until: float = float("inf")
+    last_round: float | None = None
+    _left: int = _PROLONGED
+
+    def begin(self, now: float, scan_seconds: float) -> None:
+        """Looks begin at `now`, after a scan."""
+        # A lease plus a scan, and the time to see the beat of whoever takes over before we do.
+        self.until = min(self.until, now + 1.25 * self.times.ttl + scan_seconds)
+        # Who lost the race for one job looks at the others' owners for long enough to see them beat.
+        self._prolong(now + 3 * self.times.heartbeat)
+        if self.last_round is None:
+            self.last_round = now
+
+    def over(self, now: float) -> bool:
+        """Whether no more looks follow the round that ended at `now`."""
+        # The file system or this process stood still: the observation of each owner begins anew, so does the wait.
+        if self.last_round is not None and now - self.last_round > self.times.ttl / 4:
+            self._prolong(now + 1.25 * self.times.ttl)
+        self.last_round = now
+        return now > self.until
+
+    def _prolong(self, until: float) -> None:
+        if until > self.until and self._left:
+            self.until, self._left = until, self._left - 1
 
 
 class Observer:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bulkhaul.joblist.heartbeat import LeaseTimes
 from bulkhaul.joblist.index import Index, Offer, Row
 from bulkhaul.joblist.job import Standing
-from bulkhaul.joblist.liveness import Sign
+from bulkhaul.joblist.liveness import LastWait, Sign
 
 _HELD = (Standing.OWNED, Standing.EXPIRED)
 _CHOICE = 16
@@ -27,7 +27,6 @@ _JOB_SECONDS = 0.02  # of a scan whose like was never seen: three operations of 
 _MISSES = 16  # jobs in a row that others were faster at: what is known is old
 _LISTED = 256  # jobs from which on one listing of the ledger is cheaper than a look at each
 _WATCHED = 32  # owners that one idle worker looks at
-_PROLONGED = 3  # times that the wait of the last worker is made longer
 
 Version = tuple[int, int]
 """What changes whenever the index is replaced; (0, 0): there is none."""
@@ -92,37 +91,6 @@ class Pause(NamedTuple):
 
 Step = Reread | Refresh | Names | Numbers | Try | Look | Pause
 Steps = Generator[Step, Any, bool]
-
-
-@dataclass(slots=True)
-class _Wait:
-    """How long the last worker waits for owners that may be dead; times in seconds of its clock."""
-
-    times: LeaseTimes
-    until: float = float("inf")
-    last_round: float | None = None
-    _left: int = field(default=_PROLONGED)
-
-    def begin(self, now: float, scan_seconds: float) -> None:
-        """Looks begin at `now`, after a scan."""
-        # A lease plus a scan, and the time to see the beat of whoever takes over before we do.
-        self.until = min(self.until, now + 1.25 * self.times.ttl + scan_seconds)
-        # Who lost the race for one job looks at the others' owners for long enough to see them beat.
-        self._prolong(now + 3 * self.times.heartbeat)
-        if self.last_round is None:
-            self.last_round = now
-
-    def over(self, now: float) -> bool:
-        """Whether no more looks follow the round that ended at `now`."""
-        # The file system or this process stood still: the observation of each owner begins anew, so does the wait.
-        if self.last_round is not None and now - self.last_round > self.times.ttl / 4:
-            self._prolong(now + 1.25 * self.times.ttl)
-        self.last_round = now
-        return now > self.until
-
-    def _prolong(self, until: float) -> None:
-        if until > self.until and self._left:
-            self.until, self._left = until, self._left - 1
 
 
 class Seeker:
@@ -193,7 +161,7 @@ class Seeker:
         return [offer for offer in before if offer.name not in left]
 
     def _claim_last(self) -> Steps:
-        wait = _Wait(self._times)
+        wait = LastWait(self._times)
         while True:
             began = self._clock()
             if (yield from self._see_afresh()):
@@ -249,7 +217,7 @@ class Seeker:
             yield Pause(min(pause, self._times.ttl / 2))
             pause *= 2
 
-    def _watch(self, held: dict[str, int], wait: _Wait) -> Steps:
+    def _watch(self, held: dict[str, int], wait: LastWait) -> Steps:
         """Look at owners of the jobs `held` until each is known alive; True: some job is there for the taking.
 
         Then, or when time is over, `doubtful` holds the jobs that are left. Of many owners some, at random: those who
