@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -117,8 +118,16 @@ def test_a_record_that_cannot_be_understood_counts_as_the_claim_of_an_unknown_ow
     record_path(tmp_path, "a", 1).write_bytes(data)
     record = newest_record(tmp_path, "a")
     assert record is not None
-    assert (record.kind, record.generation, record.owner.worker) == (Kind.CLAIM, 1, "unknown")
+    assert (record.kind, record.generation, record.owner.worker) == (Kind.CLAIM, 1, "unknown-a-000001")
     assert _publish(tmp_path, 2)
+
+
+def test_a_record_of_a_newer_version_keeps_its_owner(tmp_path: Path) -> None:
+    record = new_record("a", 1, OWNER)
+    values = dataclasses.asdict(record)
+    values["priority"] = values["owner"]["colour"] = values["owner"]["slurm"]["partition"] = "new"
+    record_path(tmp_path, "a", 1).write_text(json.dumps(values))
+    assert newest_record(tmp_path, "a") == record
 
 
 def test_a_folder_that_is_gone_is_a_storage_error_and_not_an_empty_ledger(tmp_path: Path) -> None:

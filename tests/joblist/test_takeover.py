@@ -82,6 +82,26 @@ def test_a_stalled_observer_takes_nothing_and_reports_the_doubt(tmp_path: Path) 
     assert line_1(joblist) == "ongoing"
 
 
+def test_the_silence_of_one_unknown_owner_proves_nothing_about_the_next(tmp_path: Path) -> None:
+    joblist = Joblist(tmp_path, **SHORT)
+    for name in ("a", "b"):
+        make_job(joblist, name, word="ongoing")
+    ledger = joblist.state_path("ledger")
+    ledger.mkdir(parents=True)
+    (ledger / "a.000001").write_bytes(b"{half")
+    with joblist.session(this_owner(), owner_gone=nobody_gone) as session:
+        claim = session.claim_next(go_on)
+        assert claim is not None
+        claim.end(Status.SUCCESS, "", facts={})
+        (ledger / "b.000001").write_bytes(b"{half")
+        began = time.monotonic()
+        claim = session.claim_next(go_on)
+        assert claim is not None
+        assert claim.name == "b"
+        assert time.monotonic() - began >= SHORT["lease_ttl"]
+        claim.end(Status.SUCCESS, "", facts={})
+
+
 def _die(joblist: Joblist, *, files: int, last: str) -> None:
     """Claim, note progress, beat, and vanish like a killed process."""
     with joblist.session(dead_owner()) as session:

@@ -7,7 +7,7 @@ Line 1 of a job file is both a projection of the ledger (workers write it) and a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -88,13 +88,14 @@ class Owner:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The owner that `dataclasses.asdict` wrote.
+        """The owner that `dataclasses.asdict` wrote; fields of a newer version are ignored.
 
         Raises:
             TypeError, ValueError: it is of another shape.
         """
         slurm = values.get("slurm")
-        return cls(**{**values, "slurm": None if slurm is None else SlurmTask(**slurm)})
+        task = None if slurm is None else SlurmTask(**_known(SlurmTask, slurm))
+        return cls(**{**_known(cls, values), "slurm": task})
 
     def __str__(self) -> str:
         words = [self.host]
@@ -104,6 +105,10 @@ class Owner:
                 words.append(f"array_task={self.slurm.array_task}")
         words.append(f"worker={self.worker}")
         return " ".join(words)
+
+
+def _known(kind: type[SlurmTask] | type[Owner], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {each.name: values[each.name] for each in fields(kind) if each.name in values}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,6 @@ from bulkhaul.errors import StorageError
 from bulkhaul.fsio import create_file, read_open, storage_error, storage_errors
 from bulkhaul.joblist.job import Ledger, Owner
 
-UNKNOWN_OWNER = Owner("unknown", "unknown", "", "", "", 0, 0)
 _ATTEMPTS = 20
 
 
@@ -63,6 +62,9 @@ class Record:
     deaths: int = 0
 
 
+_FIELDS = frozenset(each.name for each in fields(Record))
+
+
 def new_record(job: str, generation: int, owner: Owner, **values: Any) -> Record:
     """A record of this moment with a nonce of its own: a claim, or the end of one when `values` hold `end`."""
     kind = Kind.END if "end" in values else Kind.CLAIM
@@ -98,7 +100,7 @@ def state_of(record: Record | None, *, expired: bool) -> Ledger:
 def read_record(folder: Path, job: str, generation: int) -> Record | None:
     """The record under that number, None when there is none.
 
-    A record that cannot be understood counts as a claim of an unknown owner, whose lease runs out.
+    A record that cannot be understood counts as a claim of an unknown owner of its own, whose lease runs out.
     """
     place = _place(folder, job, generation)
     try:
@@ -114,7 +116,12 @@ def read_record(folder: Path, job: str, generation: int) -> Record | None:
     try:
         return _decode(data)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Record(job, generation, Kind.CLAIM, UNKNOWN_OWNER, "", "")
+        return Record(job, generation, Kind.CLAIM, _unknown_owner(job, generation), "", "")
+
+
+def _unknown_owner(job: str, generation: int) -> Owner:
+    # A name for each record: the silence of one must not prove the death of the next.
+    return Owner(f"unknown-{job}-{generation:06d}", "unknown", "", "", "", 0, 0)
 
 
 def newest_record(folder: Path, job: str, *, hint: int = 0) -> Record | None:
@@ -221,4 +228,5 @@ def _decode(data: bytes) -> Record:
     values["owner"] = Owner.from_dict(values["owner"])
     values["kind"] = Kind(values["kind"])
     values["end"] = None if values["end"] is None else End(values["end"])
-    return Record(**values)
+    # What a newer version adds is passed over: its owner's heartbeat counts.
+    return Record(**{name: values[name] for name in _FIELDS if name in values})
