@@ -143,9 +143,12 @@ class Scan:
         self._rows.append(Row(view.name, view.standing, view.status, generation, *(view.version or (0, 0))))
 
     def store(self) -> Index:
-        """The index after the last job; one that cannot be stored is still returned."""
+        """The index after the last job; it is stored unless that fails or a later one stands there."""
         index = Index(self._serial, self._clock() - self._began, tuple(self._rows))
-        store_index(self._paths, index)
+        present = read_index(self._paths)
+        # Who was stopped in the middle comes late: a serial that falls makes scans of before a question look later.
+        if present is None or present.serial <= index.serial:
+            store_index(self._paths, index)
         return index
 
 
