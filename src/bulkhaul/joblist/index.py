@@ -62,9 +62,11 @@ def read_index(paths: JoblistPaths) -> Index | None:
         with storage_errors(paths.index):
             values = json.loads(paths.index.read_bytes())
         rows = tuple(_row(*fields) for fields in values["jobs"])
-        return Index(values["serial"], values["took"], rows)
-    except (StorageError, ValueError, KeyError, TypeError):
+        serial, took = values["serial"], float(values["took"])
+    except (StorageError, ValueError, KeyError, TypeError, OverflowError):
         return None
+    # NaN and infinity are JSON to Python; either would make somebody wait for ever.
+    return Index(serial, took, rows) if type(serial) is int and 0 <= took < float("inf") else None
 
 
 _STANDINGS = {standing.value: standing for standing in Standing}
@@ -72,6 +74,9 @@ _STATUSES: dict[str | None, Status | None] = {None: None, **{status.value: statu
 
 
 def _row(name: str, standing: str, status: str | None, generation: int, inode: int, ctime_ns: int) -> Row:
+    # Each on its own, not in a loop: there are 10^5 rows.
+    if not (type(name) is str and type(generation) is int and type(inode) is int and type(ctime_ns) is int):
+        raise TypeError(name)
     return Row(name, _STANDINGS[standing], _STATUSES[status], generation, inode, ctime_ns)
 
 
