@@ -126,7 +126,7 @@ def test_before_there_is_any_index_the_listed_names_are_tried() -> None:
 
 
 def test_a_scan_is_waited_for_three_times_as_long_as_the_last_one_took_then_not_believed_in() -> None:
-    joblist = Joblist(present=index(3, Standing.ENDED, took=1_000.0))
+    joblist = Joblist(present=index(3, *[Standing.ENDED] * 50_000, took=1_000.0))
     seeker = joblist.seeker()
     forced: list[float] = []
 
@@ -139,6 +139,14 @@ def test_a_scan_is_waited_for_three_times_as_long_as_the_last_one_took_then_not_
     joblist.scanned = scanned
     assert not joblist.claim(seeker)
     assert 4_180 <= forced[0] <= 7_300
+
+
+def test_a_scanner_that_was_stopped_for_a_night_makes_nobody_wait_as_long() -> None:
+    joblist = Joblist(present=index(3, Standing.ENDED, took=40_000.0))
+    forced = Refresh((3, 0), force=True)
+    joblist.scanned = lambda: own(index(4, Standing.ENDED)) if joblist.made[-1] == forced else None
+    assert not joblist.claim(joblist.seeker())
+    assert joblist.now - 1_000 < 2_000
 
 
 def test_jobs_of_the_dead_are_offered_like_free_ones() -> None:

@@ -200,7 +200,7 @@ class Seeker:
 
     def _newer_index(self) -> Generator[Step, Any, Sighting]:
         """Make an index, or wait for another's and ask ever more seldom: a try of the lock costs seven calls."""
-        took = self._index.took if self._index else 0.0
+        took = self._scan_seconds()
         pause, patience = max(_FIRST_PAUSE, took / 8), max(_FIRST_PAUSE, took) / 4
         asked, give_up = float("-inf"), self._clock() + self._patience()
         # Widely drawn: of all who wait the first should have ended its scan before the next loses its patience.
@@ -255,12 +255,17 @@ class Seeker:
         return True
 
     def _interval(self) -> float:
-        took = 0.0 if self._index is None else self._index.took
-        return max(_REFRESH_SECONDS, _REFRESH_SHARE * took)
+        return max(_REFRESH_SECONDS, _REFRESH_SHARE * self._scan_seconds())
+
+    def _scan_seconds(self) -> float:
+        """What a scan takes, as far as the last one tells: it may have stood still on the way, for a night."""
+        if self._index is None:
+            return 0.0
+        return min(self._index.took, self._times.ttl + _JOB_SECONDS * len(self._index.rows))
 
     def _patience(self) -> float:
         """Seconds that another's scan may take; drawn at random, so that not all lose it at once."""
-        scan = _JOB_SECONDS * self._listed if self._index is None else self._index.took
+        scan = _JOB_SECONDS * self._listed if self._index is None else self._scan_seconds()
         return self._times.ttl + _SCANS_PATIENCE * scan * (1 + self._random.random())
 
     def _look_pause(self) -> float:
