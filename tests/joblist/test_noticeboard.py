@@ -73,6 +73,16 @@ def test_many_workers_that_begin_together_all_find_a_place(board: Callable[[], N
     assert (tmp_path / "rates").stat().st_size <= 4 * 200 * LINE
 
 
+@pytest.mark.parametrize(("taken", "known"), [(9_000, True), (9_999, True), (10_000, False)])
+def test_among_very_many_workers_one_more_takes_a_place_that_is_read(
+    board: Callable[[], Noticeboard], tmp_path: Path, taken: int, known: bool
+) -> None:
+    (tmp_path / "rates").write_bytes(b"x" * LINE * taken)
+    one = board()
+    tell(one, "a 1")
+    assert tell(one, "a 2")[1] is known
+
+
 def test_a_worker_whose_place_was_taken_finds_another(board: Callable[[], Noticeboard], tmp_path: Path) -> None:
     """Two that took the same place at the same moment: the first one's line is the second one's now."""
     one, other = board(), board()

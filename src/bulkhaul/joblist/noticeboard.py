@@ -164,5 +164,7 @@ def _is_of(line: bytes, token: str) -> bool:
 
 def _free_place(lines: Sequence[bytes]) -> int:
     taken = {place for place, line in enumerate(lines) if line != _FREE}
-    free = sorted(set(range(max(_PLACES, 4 * len(taken)))) - taken)
+    # Beyond the most lines nobody reads: a place there is taken only when all others are.
+    places = max(_PLACES, min(4 * len(taken), _MOST_LINES), len(taken) + 1)
+    free = sorted(set(range(places)) - taken)
     return random.choice(free)  # noqa: S311 - nothing secret
