@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from bulkhaul.errors import StorageError
 
@@ -24,6 +25,8 @@ _NEXT_STEPS = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
 }
+_STALE_TRIES = 3
+_Read = TypeVar("_Read")
 _ONE_READ = 1 << 16  # bytes; more than a job file or a record has
 _DEFAULT_NEXT_STEP = "check the file system (`bulkhaul doctor` tries it), then run the same command again"
 
@@ -60,6 +63,23 @@ def read_open(fd: int, *, most: int = 1 << 30) -> bytes:
         if len(pieces[-1]) < asked:
             break
     return b"".join(pieces)
+
+
+def opened_anew(read: Callable[[], _Read]) -> _Read:
+    """What `read` returns, which opens a file and reads it; called up to three times while the file is stale.
+
+    Over NFS another machine's rename may remove a file between our open and our read; a new open finds the new one.
+
+    Raises:
+        OSError: `read` failed otherwise, or three times.
+    """
+    for _ in range(_STALE_TRIES - 1):
+        try:
+            return read()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return read()
 
 
 def sync_folder(folder: Path) -> None:

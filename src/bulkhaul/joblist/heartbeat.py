@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bulkhaul.errors import StorageError, UsageError
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import opened_anew, storage_errors
 
 _BLOCK = 2048
 _LONGEST_STOP = 5.0
@@ -73,7 +73,7 @@ def read_heartbeat(path: Path) -> bytes:
     """
     with storage_errors(path):
         try:
-            return path.read_bytes()
+            return opened_anew(path.read_bytes)
         except FileNotFoundError:
             return b""
 

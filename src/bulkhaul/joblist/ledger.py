@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkhaul.errors import StorageError
-from bulkhaul.fsio import create_file, read_open, storage_error, storage_errors
+from bulkhaul.fsio import create_file, opened_anew, read_open, storage_error, storage_errors
 from bulkhaul.joblist.job import Ledger, Owner
 
 _ATTEMPTS = 20
@@ -104,11 +104,7 @@ def read_record(folder: Path, job: str, generation: int) -> Record | None:
     """
     place = _place(folder, job, generation)
     try:
-        fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            data = read_open(fd)
-        finally:
-            os.close(fd)
+        data = opened_anew(lambda: _read_whole(place))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -117,6 +113,14 @@ def read_record(folder: Path, job: str, generation: int) -> Record | None:
         return _decode(data)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Record(job, generation, Kind.CLAIM, _unknown_owner(job, generation), "", "")
+
+
+def _read_whole(place: str) -> bytes:
+    fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_open(fd)
+    finally:
+        os.close(fd)
 
 
 def _unknown_owner(job: str, generation: int) -> Owner:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bulkhaul.errors import InvalidJobFile
-from bulkhaul.fsio import read_open, storage_error, storage_errors
+from bulkhaul.fsio import opened_anew, read_open, storage_error, storage_errors
 from bulkhaul.joblist.job import JobView, Owner, Standing, Version, standing_of, status_of
 from bulkhaul.joblist.jobfile import JobFile, parse_jobfile
 from bulkhaul.joblist.ledger import Record, newest_numbers, newest_record, state_of
@@ -87,7 +87,7 @@ def read_jobfile(paths: JoblistPaths, name: str) -> JobFile:
 def _read_version(paths: JoblistPaths, name: str) -> tuple[JobFile, Version]:
     place = f"{paths.folder}/{name}.txt"
     try:
-        data, version = _read_regular(place)
+        data, version = opened_anew(lambda: _read_regular(place))
     except OSError as error:
         # One job that cannot be read must not hide all others; a failing disk must.
         if isinstance(error, FileNotFoundError):
