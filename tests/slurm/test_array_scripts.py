@@ -114,7 +114,7 @@ def test_the_signal_reaches_python_and_its_exit_code_comes_through(
 
 
 def test_a_second_signal_does_not_cut_the_wait_short(slurm_cluster: SlurmCluster, checkout: Path) -> None:
-    behave(checkout, seconds=60, on_signal=75, linger=1.5)
+    behave(checkout, seconds=60, on_signal=75, linger=8)  # three scancels take their time
     job = submit(slurm_cluster, checkout)
     started(slurm_cluster, checkout, job)
     for signal in ("USR1", "USR1", "TERM"):
