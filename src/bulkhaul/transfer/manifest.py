@@ -86,6 +86,12 @@ def failed(file: LocalFile, reason: str) -> Record:
     return Record(file.name, Outcome.FAILED, reason, file.size, file.mtime_ns, file.ctime_ns)
 
 
+def skipped(file: LocalFile, reason: str, *, etag: str, verified: Verified, crc64nvme: str = "") -> Record:
+    """The record of a file that S3 has already, as far as `verified` proves it."""
+    version = (file.size, file.mtime_ns, file.ctime_ns)
+    return Record(file.name, Outcome.SKIPPED, reason, *version, etag, crc64nvme, verified)
+
+
 def encode(record: Record) -> bytes:
     """The record as one line of JSON without its newline; names that are not UTF-8 keep their bytes as escapes."""
     name, outcome, reason, size, mtime_ns, ctime_ns, etag, crc64nvme, verified = record

@@ -14,7 +14,7 @@ from bulkhaul.errors import BulkhaulError
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.s3.location import S3Location, key_problem
 from bulkhaul.sources.tree import Entry, LeftOut, LocalFile, order_key
-from bulkhaul.transfer.manifest import Outcome, Record, Verified, failed
+from bulkhaul.transfer.manifest import Outcome, Record, Verified, failed, skipped
 from bulkhaul.transfer.terms import SyncLevel
 
 T = TypeVar("T")
@@ -137,26 +137,14 @@ def _decide(
     if record is not None and not (record.describes(entry) and agrees(record, remote)):
         record = None
     if sync_level is SyncLevel.SIZE:
-        return Skip(record or _trusted(entry, remote), "same size")
+        known = record or skipped(entry, "same size", etag=remote.etag, verified=Verified.SIZE)
+        return Skip(known, "same size")
     # A record that only ever trusted the size proves nothing at a stricter level.
     if record is not None and record.verified is Verified.SIZE:
         record = None
     if record is not None and sync_level is SyncLevel.DEFAULT:
         return Skip(record, "unchanged")
     return Compare(entry, remote, record)
-
-
-def _trusted(file: LocalFile, remote: RemoteObject) -> Record:
-    return Record(
-        name=file.name,
-        outcome=Outcome.SKIPPED,
-        reason="same size",
-        size=file.size,
-        mtime_ns=file.mtime_ns,
-        ctime_ns=file.ctime_ns,
-        etag=remote.etag,
-        verified=Verified.SIZE,
-    )
 
 
 def listed_order(location: S3Location) -> Callable[[RemoteObject], bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
 from bulkhaul.sources.tree import LocalFile
 from bulkhaul.transfer.compare import Likeness, same_slices
-from bulkhaul.transfer.manifest import Outcome, Record, Verified
+from bulkhaul.transfer.manifest import Outcome, Record, Verified, skipped
 from bulkhaul.transfer.plan import Compare, Upload
 
 
@@ -55,17 +55,8 @@ def same_record(task: Compare, file: LocalFile, likeness: Likeness) -> Record:
     # An earlier record that agrees is carried over as it is, so that the manifest stays the same too.
     if task.record is not None and task.record.describes(file):
         return task.record
-    return Record(
-        name=file.name,
-        outcome=Outcome.SKIPPED,
-        reason="same content",
-        size=file.size,
-        mtime_ns=file.mtime_ns,
-        ctime_ns=file.ctime_ns,
-        etag=task.remote.etag,
-        crc64nvme=likeness.crc64nvme,
-        verified=likeness.verified,
-    )
+    etag, verified = task.remote.etag, likeness.verified
+    return skipped(file, "same content", etag=etag, verified=verified, crc64nvme=likeness.crc64nvme)
 
 
 def is_new(record: Record, task: Upload | Compare) -> bool:
