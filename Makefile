@@ -35,7 +35,7 @@ demo: $(READY)
 
 test: $(READY) packages
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(PYTEST)
+	@$(BIN)/coverage run -m pytest -n 3 --dist loadgroup $(PYTEST)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -1,13 +1,11 @@
 """What a piece of code asks of the file system, counted one level below it: at the functions of `os` and at each open.
 
-Counts do not depend on the machine. An open is heard through Python's audit events, so none is missed, whichever way
-it is made; what follows on the descriptor is seen as far as it goes through `os`.
+Counts do not depend on the machine. What follows on a descriptor is seen as far as it goes through `os`.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +14,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from opens import heard_opens
+
 _BY_PATH = ("link", "lstat", "mkdir", "rename", "replace", "scandir", "stat", "unlink")
 _BY_DESCRIPTOR = ("close", "fstat", "fsync", "pread", "read")
-_listeners: list[Calls] = []
 
 
 @dataclass
@@ -29,6 +28,11 @@ class Calls:
     opens: list[tuple[str, int]] = field(default_factory=list)
     others: list[tuple[str, str]] = field(default_factory=list)
     nbytes_read: list[int] = field(default_factory=list)
+
+    def note_open(self, path: Any, flags: int) -> None:
+        """Note an open, if it is of an entry below the folder."""
+        if self.has(path):
+            self.opens.append((os.fsdecode(path), flags))
 
     def counts(self) -> Counter[str]:
         """How often each was called; an open that may create is a `create`."""
@@ -47,28 +51,14 @@ class Calls:
         return text == self.folder or text.startswith(f"{self.folder}/")
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open":
-        for calls in _listeners:
-            if calls.has(arguments[0]):
-                calls.opens.append((os.fsdecode(arguments[0]), arguments[2]))
-
-
-sys.addaudithook(_hear)
-
-
 @contextmanager
 def counted_calls(folder: Path) -> Iterator[Calls]:
     """Count what all threads of this process ask of the entries below `folder` during the block."""
     calls = Calls(str(folder))
     wrapped = {name: _by_path(calls, name, getattr(os, name)) for name in _BY_PATH}
     wrapped |= {name: _by_descriptor(calls, name, getattr(os, name)) for name in _BY_DESCRIPTOR}
-    with patch.multiple(os, **wrapped):
-        _listeners.append(calls)
-        try:
-            yield calls
-        finally:
-            _listeners.remove(calls)
+    with patch.multiple(os, **wrapped), heard_opens(calls.note_open):
+        yield calls
 
 
 def _by_path(calls: Calls, name: str, call: Callable[..., Any]) -> Callable[..., Any]:

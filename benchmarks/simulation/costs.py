@@ -6,8 +6,8 @@ and fsync. Reads, writes, closes and stats of open files are not.
 
 from __future__ import annotations
 
+import fcntl
 import os
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
+
+from opens import heard_opens
 
 from bulkhaul.joblist.finder import Finder
 from bulkhaul.joblist.heartbeat import Heartbeat, LeaseTimes
@@ -28,8 +30,8 @@ from bulkhaul.joblist.locks import file_lock
 from bulkhaul.joblist.paths import JoblistPaths
 
 _NO_BEATS = {"lease_ttl": 3600.0, "heartbeat": 1200.0}
-_HEARD = {"open", "os.link", "os.rename", "os.remove", "os.chmod", "os.scandir", "os.listdir", "fcntl.flock"}
-_CHANGES = ("creating open", "os.link", "os.rename", "os.remove", "os.fsync")
+_CHANGES = ("creating open", "link", "rename", "replace", "remove", "unlink", "fsync")
+_OTHERS = ("stat", "lstat", "chmod", "scandir", "listdir")
 _JOBS = 20
 
 
@@ -63,19 +65,16 @@ class Calls:
     def __init__(self) -> None:
         self.found: Counter[str] = Counter()
         self._thread = 0
-        sys.addaudithook(self._hear)
 
     @contextmanager
     def counting(self) -> Iterator[Counter[str]]:
         """Count what the block does, in this thread alone."""
         self.found = Counter()
         self._thread = threading.get_ident()
-        names = ("stat", "lstat", "fsync")
-        try:
-            with patch.multiple(os, **{name: self._told(name, getattr(os, name)) for name in names}):
-                yield self.found
-        finally:
-            self._thread = 0
+        told = {name: self._told(name, getattr(os, name)) for name in (*_CHANGES[1:], *_OTHERS)}
+        flock = patch("fcntl.flock", self._told("flock", fcntl.flock))
+        with patch.multiple(os, **told), flock, heard_opens(self._hear_open):
+            yield self.found
 
     def of(self, call: Callable[[], object]) -> int:
         """How many calls `call` makes."""
@@ -85,33 +84,23 @@ class Calls:
 
     def _told(self, name: str, function: Callable[..., object]) -> Callable[..., object]:
         def counted(*arguments: object, **options: object) -> object:
-            self._note(f"os.{name}")
+            self._note(name)
             return function(*arguments, **options)
 
         return counted
 
-    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        if event in _HEARD and threading.get_ident() == self._thread:
-            creates = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
-            self._note("creating open" if creates else event)
+    def _hear_open(self, _path: object, flags: int) -> None:
+        self._note("creating open" if flags & os.O_CREAT else "open")
 
     def _note(self, name: str) -> None:
         if threading.get_ident() == self._thread:
             self.found[name] += 1
 
 
-_CALLS: list[Calls] = []
-
-
 def measured() -> Costs:
-    """Make each step once in a temporary folder and count.
-
-    The hook that counts stays for the life of the process: Python cannot take it away.
-    """
-    if not _CALLS:
-        _CALLS.append(Calls())
+    """Make each step once in a temporary folder and count."""
     with tempfile.TemporaryDirectory(prefix="bulkhaul-simulation-") as name:
-        return _measured(Path(name), _CALLS[0])
+        return _measured(Path(name), Calls())
 
 
 def _measured(folder: Path, calls: Calls) -> Costs:

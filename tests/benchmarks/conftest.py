@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from benchmarks.running import SERVERS, Program
 from servers.required import missing
-
-
-@pytest.fixture(autouse=True)
-def untraced_threads() -> Iterator[None]:
-    """Python 3.11 may fail to trace threads that begin at once, and nothing here is of the package."""
-    traced = threading.gettrace()
-    threading.settrace(None)  # type: ignore[arg-type]
-    yield
-    threading.settrace(traced)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

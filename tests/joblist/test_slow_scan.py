@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from opens import heard_opens
 
 from bulkhaul.joblist.job import JobView, Owner
 from bulkhaul.joblist.joblist import Joblist
@@ -19,35 +18,20 @@ JOBS = 300
 
 
 class SlowOpens:
-    """Each open below a folder takes some milliseconds: the file system's answer, one level below our own code."""
+    """Each open takes some milliseconds: the file system's answer, one level below our own code."""
 
     def __init__(self) -> None:
-        self.folder = ""
         self.most = 0
         self._present = 0
         self._lock = threading.Lock()
-        sys.addaudithook(self._hear)
 
-    @contextmanager
-    def below(self, folder: Path) -> Iterator[None]:
-        self.folder, self.most = str(folder), 0
-        try:
-            yield
-        finally:
-            self.folder = ""
-
-    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        if event != "open" or not self.folder or not str(arguments[0]).startswith(self.folder):
-            return
+    def wait(self, _path: object, _flags: int) -> None:
         with self._lock:
             self._present += 1
             self.most = max(self.most, self._present)
         time.sleep(0.003)
         with self._lock:
             self._present -= 1
-
-
-slow_opens = SlowOpens()
 
 
 def joblist_of_all_kinds(folder: Path) -> Joblist:
@@ -85,7 +69,8 @@ def test_a_scan_on_a_slow_file_system_finds_the_same_in_the_same_order(tmp_path:
     joblist_of_all_kinds(tmp_path)
     fast = views(tmp_path, Judge())
     judge = Judge()
-    with slow_opens.below(tmp_path):
+    slow_opens = SlowOpens()
+    with heard_opens(slow_opens.wait):
         assert views(tmp_path, judge) == fast
     assert 4 <= slow_opens.most <= READERS
     assert judge.asked == JOBS / 5

@@ -1,7 +1,8 @@
 """Stands in for a numbered script: notes how it was started and which signals came, and ends as the test says.
 
-In the checkout it reads `behaviour.json`: {"seconds": how long to run, "code": exit code, "on_signal": exit code after
-a signal, "linger": seconds between the signal and the end}. It writes `run-TASK-RESTARTS.json`.
+In the checkout it reads `behaviour.json`: {"seconds": how long to run, "code": exit code, "signals": how many end it,
+"on_signal": exit code after these, "linger": seconds between the last of them and the end}. It writes
+`run-TASK-RESTARTS.json` at its start, at each signal and at its end.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 checkout = Path(__file__).parents[1]
-behaviour = {"seconds": 0.0, "code": 0, "on_signal": 75, "linger": 0.0}
+behaviour = {"seconds": 0.0, "code": 0, "signals": 1, "on_signal": 75, "linger": 0.0}
 if (checkout / "behaviour.json").exists():
     behaviour |= json.loads((checkout / "behaviour.json").read_text())
 task, restarts = os.environ.get("SLURM_ARRAY_TASK_ID", "none"), os.environ.get("SLURM_RESTART_COUNT", "0")
@@ -44,9 +45,12 @@ for number in (signal.SIGUSR1, signal.SIGTERM):
     signal.signal(number, receive)
 note()
 end = time.monotonic() + behaviour["seconds"]
-while not signals and time.monotonic() < end:
+noted = 0
+while len(signals) < behaviour["signals"] and time.monotonic() < end:
     time.sleep(0.05)
-note()
+    if noted < len(signals):
+        noted = len(signals)
+        note()
 time.sleep(behaviour["linger"] if signals else 0)
 note(ended=True)
 sys.exit(int(behaviour["on_signal"] if signals else behaviour["code"]))
