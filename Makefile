@@ -69,7 +69,7 @@ lint: $(READY)
 	@$(BIN)/mypy
 
 fast: $(READY)
-	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not s3 and not slurm'
+	@$(BIN)/python -m pytest -q -n 3 -m 'not slow and not s3 and not slurm'
 
 packages:
 	@tests/install_packages.sh

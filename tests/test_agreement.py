@@ -95,6 +95,7 @@ def test_an_idle_worker_does_nothing_in_the_joblist(agreement: Callable[..., Agr
             wait_until(lambda: part(one.limits) == pytest.approx(100))
 
 
+@pytest.mark.slow
 def test_a_worker_that_begins_keeps_to_the_cap_that_others_found(agreement: Callable[..., Agreement]) -> None:
     with agreement() as one, one.sending_to(CONNECTION), agreement() as two:
         for _ in range(200):

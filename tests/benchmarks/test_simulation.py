@@ -91,6 +91,7 @@ def test_the_results_are_of_the_form_that_a_page_can_show() -> None:
         assert all(len(point) == 2 for line in plot["series"] for point in line["points"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 20])
 def test_workers_use_nine_tenths_of_a_prefix_and_are_seldom_refused(workers: int) -> None:
     for regulators in (alone(workers), agreeing(workers, seed=1)):

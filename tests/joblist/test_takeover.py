@@ -72,6 +72,7 @@ def test_the_wait_can_be_stopped(tmp_path: Path) -> None:
     assert time.monotonic() - end < 5
 
 
+@pytest.mark.slow
 def test_a_stalled_observer_takes_nothing_and_reports_the_doubt(tmp_path: Path) -> None:
     joblist = Joblist(tmp_path, **SHORT)
     make_job(joblist, word="ongoing")
@@ -127,6 +128,7 @@ def test_a_job_that_kills_three_workers_becomes_an_error_that_names_the_file(tmp
         assert session.claim_next(go_on) is not None, "a person's retry begins to count anew"
 
 
+@pytest.mark.slow
 def test_progress_sets_the_count_of_deaths_back(tmp_path: Path) -> None:
     joblist = Joblist(tmp_path, **SHORT)
     make_job(joblist)

@@ -36,8 +36,8 @@ class Lists:
     def put(self, key: str, body: bytes, *, crc64nvme: str) -> str:
         raise NotImplementedError
 
-    def list_objects(self, prefix: str, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
-        return (one for one in self._objects if one.key.startswith(prefix))
+    def list_objects(self, prefix: str, *, after: str = "", repeat: Repeat = once) -> Iterator[RemoteObject]:
+        return (one for one in self._objects if one.key.startswith(prefix) and one.key > after)
 
 
 def objects(*keys: str) -> list[RemoteObject]:

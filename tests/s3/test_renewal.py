@@ -38,6 +38,7 @@ def stub_source(stub: StubS3, life: float) -> CredentialSource:
     return CredentialSource(provide, TARGET)
 
 
+@pytest.mark.slow
 def test_boto3_and_obstore_outlive_tokens_of_a_second(stub: StubS3) -> None:
     source = stub_source(stub, 1.0)
     client = make_client("s3", S3Options(endpoint_url=stub.url), source=source)

@@ -69,6 +69,7 @@ def spoil(files: list[Path], folders: list[Path], kinds: list[str], modes: list[
         path.chmod(mode)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     TREES,

@@ -50,10 +50,11 @@ class MemoryEngine:
             self.after_put(key)
         return md5(body)
 
-    def list_objects(self, prefix: str, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
-        self.listings.append(prefix)
+    def list_objects(self, prefix: str, *, after: str = "", repeat: Repeat = once) -> Iterator[RemoteObject]:
         with self.lock:
+            self.listings.append(prefix + after.removeprefix(prefix))
             keys = sorted((key for key in self.objects if key.startswith(prefix)), key=self.order)
+            keys = [key for key in keys if not after or self.order(key) > self.order(after)]
         for key in keys:
             if key in self.objects:
                 yield self.objects[key]

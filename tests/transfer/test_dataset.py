@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from bulkhaul.s3.engine import once
 from bulkhaul.transfer.dataset import (
     SyncLevel,
     TransferOptions,
@@ -158,3 +159,28 @@ def test_a_file_that_left_the_source_leaves_the_manifest_and_stays_in_s3(rig: Ri
     assert "0.0" not in outcomes(rig)
     assert report.extra == 1
     assert engine.has("p/plate/0.0")
+
+
+def pages_of(rig: Rig, files: int) -> None:
+    write_tree(rig.source, {f"{number:04}": b"x" for number in range(files)})
+
+
+def test_the_proof_lists_each_page_of_a_long_listing_by_itself(rig: Rig, engine: MemoryEngine) -> None:
+    pages_of(rig, 2_500)
+    assert rig.transfer().ok
+    plan, *proof, manifest = engine.listings
+    assert plan == "p/plate/"
+    assert sorted(proof) == ["p/plate/", "p/plate/0999", "p/plate/1999"]
+    assert manifest.endswith(".manifest.jsonl.gz")
+    engine.listings.clear()
+    assert rig.transfer().ok
+    assert engine.listings[:-1] == ["p/plate/"], "nothing was sent, so there is nothing to prove"
+
+
+def test_a_server_that_begins_each_page_anew_is_believed_through_the_spill(rig: Rig, engine: MemoryEngine) -> None:
+    pages_of(rig, 1_500)
+    listed = engine.list_objects
+    engine.list_objects = lambda prefix, after="", repeat=once: listed(prefix, repeat=repeat)  # type: ignore[method-assign]
+    report = rig.transfer()
+    assert report.ok, report
+    assert report.files_sent == len(set(engine.puts)) - 1 == len(engine.puts) - 1 == 1_500

@@ -65,11 +65,13 @@ def calls_of(work: Iterable[object]) -> int:
         nonlocal count
         count += event == "call"
 
+    gc.disable()  # hypothesis, once imported, is called at each collection
     sys.setprofile(note)
     try:
         deque(work, maxlen=0)
     finally:
         sys.setprofile(None)
+        gc.enable()
     return count
 
 

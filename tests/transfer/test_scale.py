@@ -53,9 +53,10 @@ class Forgetful(MemoryEngine):
             self.sent += 1
         return ETAG
 
-    def list_objects(self, prefix: str, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
+    def list_objects(self, prefix: str, *, after: str = "", repeat: Repeat = once) -> Iterator[RemoteObject]:
         if self.sent and prefix.endswith("/"):
-            for number in range(self.files):
+            begin = int(after[-7:].replace("/", "")) // 1000 * 500 + int(after[-3:]) + 1 if after else 0
+            for number in range(begin, self.files):
                 yield RemoteObject(f"{prefix}{number // 500:03}/{number % 500:03}", 1, ETAG)
 
 

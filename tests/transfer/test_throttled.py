@@ -71,6 +71,7 @@ def check_rate(throttle: Throttle, rig: Rig) -> None:
     assert len(refused) <= 0.05 * len(taken)
 
 
+@pytest.mark.slow
 def test_processes_that_know_no_limits_send_nothing_where_there_are_any(
     stub: StubS3, make_rig: Callable[..., Rig]
 ) -> None:
@@ -110,6 +111,7 @@ def test_repeated_requests_count_as_often_as_they_are_made(stub: StubS3, make_ri
     assert stub.log.counts().total() <= 20 * (time.monotonic() - begun + 0.1) + 1
 
 
+@pytest.mark.slow
 def test_a_limit_of_bytes_holds_for_small_files_and_parts(stub: StubS3, make_rig: Callable[..., Rig]) -> None:
     limit = 12 * MIB
     rig = make_rig(**SMALL_PARTS, worker_limits=Rates(inf, float(limit)))

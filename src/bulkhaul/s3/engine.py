@@ -49,10 +49,11 @@ class Engine(Protocol):
         """
         ...
 
-    def list_objects(self, prefix: str, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
+    def list_objects(self, prefix: str, *, after: str = "", repeat: Repeat = once) -> Iterator[RemoteObject]:
         """Yield the objects whose key begins with `prefix`, in the server's order, page by page.
 
-        Each page is one request made through `repeat`, so a repeated page neither loses nor doubles an object.
+        With `after`, a key, only those that the server lists behind it. Each page is one request made through `repeat`,
+        so a repeated page neither loses nor doubles an object.
 
         Raises:
             S3Error: also in mid-listing; what was yielded before stands.

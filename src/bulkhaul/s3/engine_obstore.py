@@ -35,11 +35,11 @@ class ObstoreEngine:
         """
         return self._puts.put(key, body)
 
-    def list_objects(self, prefix: str, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
+    def list_objects(self, prefix: str, *, after: str = "", repeat: Repeat = once) -> Iterator[RemoteObject]:
         """Yield the objects whose key begins with `prefix`, exactly as the server has them, in its order.
 
         Raises:
             S3Error: also in mid-listing; what was yielded before stands.
         """
-        for page in list_pages(self._client, self._bucket, prefix, repeat=repeat):
+        for page in list_pages(self._client, self._bucket, prefix, after=after, repeat=repeat):
             yield from page

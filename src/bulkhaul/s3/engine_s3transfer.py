@@ -41,11 +41,11 @@ class S3TransferEngine:
             raise BucketUnusable(thing, "the server's answer has no ETag", "use another endpoint")
         return etag
 
-    def list_objects(self, prefix: str, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
+    def list_objects(self, prefix: str, *, after: str = "", repeat: Repeat = once) -> Iterator[RemoteObject]:
         """Yield the objects whose key begins with `prefix`, exactly as the server has them, in its order.
 
         Raises:
             S3Error: also in mid-listing; what was yielded before stands.
         """
-        for page in list_pages(self._client, self._bucket, prefix, repeat=repeat):
+        for page in list_pages(self._client, self._bucket, prefix, after=after, repeat=repeat):
             yield from page

@@ -7,30 +7,34 @@ breaks, the caller throws away what it made of the stream and lists again throug
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bulkhaul.errors import ListingOutOfOrder
 from bulkhaul.s3.engine import Engine, RemoteObject, Repeat, once
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.ranges import list_ranges
 from bulkhaul.spill import sorted_lines
 
 
-def list_ordered(engine: Engine, location: S3Location, *, repeat: Repeat = once) -> Iterator[RemoteObject]:
+def list_ordered(
+    engine: Engine, location: S3Location, *, cuts: Sequence[str] = (), repeat: Repeat = once
+) -> Iterator[RemoteObject]:
     """Yield the objects below `location`, each key once and in byte order, as they come.
+
+    Ranges between `cuts`, keys in byte order, are listed several at a time.
 
     Raises:
         ListingOutOfOrder: the server lists in another order; what was yielded is void, use `list_spilled`.
         S3Error: what `repeat` could not cure.
     """
-    last = b""
-    for found in engine.list_objects(location.listing_prefix, repeat=repeat):
-        order = _order(found.key)
-        if order <= last:
+    last = ""  # strings compare by code point, which is the order of their UTF-8
+    for found in list_ranges(engine, location.listing_prefix, cuts, repeat=repeat):
+        if found.key <= last:
             raise ListingOutOfOrder(
                 location, "the server does not list in byte order", "list it through a sorted spill"
             )
-        last = order
+        last = found.key
         yield found
 
 
@@ -56,17 +60,13 @@ def list_spilled(
         yield held
 
 
-def _order(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")
-
-
 # A line ends at a newline and its fields at a NUL: low bytes of a key become two bytes that sort as they did.
 _LOW = re.compile(rb"[\x00-\x0a]")
 _ESCAPED = re.compile(rb"\x01(.)", re.DOTALL)
 
 
 def _line(found: RemoteObject, place: int) -> bytes:
-    key = _LOW.sub(lambda low: b"\x01" + bytes([low[0][0] + 0x10]), _order(found.key))
+    key = _LOW.sub(lambda low: b"\x01" + bytes([low[0][0] + 0x10]), found.key.encode("utf-8", "surrogatepass"))
     return b"%b\0%015d\0%d\0%b" % (key, place, found.size, found.etag.encode())
 
 

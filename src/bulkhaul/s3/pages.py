@@ -27,8 +27,8 @@ def parse_lightly(client: Any) -> None:
     client.meta.events.register_first("before-parse.*.ListObjectsV2", _parse_objects, unique_id="bulkhaul-listings")
 
 
-def list_pages(client: Any, bucket: str, prefix: str, *, repeat: Repeat) -> Iterator[list[RemoteObject]]:
-    """Yield the objects whose key begins with `prefix`, in the server's order, a page at a time.
+def list_pages(client: Any, bucket: str, prefix: str, *, after: str, repeat: Repeat) -> Iterator[list[RemoteObject]]:
+    """Yield the objects whose key begins with `prefix` and comes after `after`, in the server's order, page by page.
 
     Raises:
         BucketUnusable: the server says that more objects follow and does not say where.
@@ -36,8 +36,9 @@ def list_pages(client: Any, bucket: str, prefix: str, *, repeat: Repeat) -> Iter
     """
     where = str(S3Location(bucket, prefix))
     token: str | None = None
+    begin = {"StartAfter": after} if after else {}
     while True:
-        page = repeat(lambda after=token: _get_page(client, bucket, prefix, after, where))  # type: ignore[misc]
+        page = repeat(lambda begin=begin: _get_page(client, bucket, prefix, begin, where))  # type: ignore[misc]
         yield [RemoteObject(one["Key"], int(one["Size"]), one["ETag"].strip('"')) for one in page.get("Contents", ())]
         if not page["IsTruncated"]:
             return
@@ -45,14 +46,14 @@ def list_pages(client: Any, bucket: str, prefix: str, *, repeat: Repeat) -> Iter
         if not following or following == token:
             raise BucketUnusable(where, "the server breaks off its listing without an end", "use another endpoint")
         token = following
+        begin = {"ContinuationToken": token}
 
 
-def _get_page(client: Any, bucket: str, prefix: str, token: str | None, where: str) -> Any:
+def _get_page(client: Any, bucket: str, prefix: str, begin: dict[str, str], where: str) -> Any:
     # botocore asks for `encoding-type=url` by itself and decodes the keys, so newlines and the like survive the XML.
-    after = {} if token is None else {"ContinuationToken": token}
     try:
         with s3_errors(where):
-            page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **after)
+            page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **begin)
     except ResponseParserError:
         page = {}
     # botocore takes an empty body, or a proxy's page, for a listing of nothing.

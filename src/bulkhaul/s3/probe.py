@@ -2,7 +2,7 @@
 
 The probe writes two small objects whose keys begin with `<prefix>/.bulkhaul-probe-<token>` and begins one multipart
 upload; all are removed, or named where the removal is refused. What a transfer cannot do without is an error, the rest
-is a stated mode.
+is a stated mode. Objects and the upload are tried at the same time: over a wide area each request is a round trip.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bulkhaul.errors import (
@@ -57,9 +59,9 @@ def probe(connection: Connection, token: str, *, gate: Gate = open_gate) -> Feat
     """
     trial = _Trial(connection, token, gate)
     trial.check_listing()
-    with trial.cleanup() as leftovers:
-        features = trial.probe_object(Features())
-        features = trial.probe_multipart(features)
+    with trial.cleanup() as leftovers, ThreadPoolExecutor(1, thread_name_prefix="probe") as beside:
+        multipart = beside.submit(trial.probe_multipart)
+        features = Features(**trial.probe_object(), **multipart.result())
     return replace(features, leftovers=tuple(leftovers))
 
 
@@ -126,7 +128,7 @@ class _Trial:
                 f"set `region` or AWS_REGION to {region}",
             )
 
-    def probe_object(self, features: Features) -> Features:
+    def probe_object(self) -> dict[str, Any]:
         with _right("s3:PutObject", self._location):
             self._written.append(self._key)  # even when the answer is lost
             enforced = self._damage_refused("put_object", Key=self._key, Body=self._body)
@@ -135,31 +137,29 @@ class _Trial:
             head = self._call("head_object", Key=self._key, ChecksumMode="ENABLED")
         except _LACKS:
             head = None
-        return replace(
-            features,
-            checksum_enforced=enforced,
-            conditional_put=self._conditional_put(),
-            head=head is not None,
-            checksum_stored=head is not None and head.get("ChecksumCRC64NVME") == self._crc,
-            lists_in_byte_order=self._lists_in_byte_order(),
-        )
+        return {
+            "checksum_enforced": enforced,
+            "conditional_put": self._conditional_put(),
+            "head": head is not None,
+            "checksum_stored": head is not None and head.get("ChecksumCRC64NVME") == self._crc,
+            "lists_in_byte_order": self._lists_in_byte_order(),
+        }
 
-    def probe_multipart(self, features: Features) -> Features:
+    def probe_multipart(self) -> dict[str, Any]:
         whole = self._create_upload(ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
         if not whole and not self._create_upload():
-            return features
+            return {}
         upload = {"Key": self._key, "UploadId": self._upload_id}
         part = {**upload, "PartNumber": 1, "Body": self._body}
         enforced = self._damage_refused("upload_part", **part)
         sent = self._allowed("upload_part", **part, ChecksumCRC64NVME=self._crc)
-        return replace(
-            features,
-            multipart=sent,
-            multipart_checksum=whole and sent,
-            part_checksum_enforced=enforced and sent,
-            list_parts=self._allowed("list_parts", **upload),
-            list_uploads=self._allowed("list_multipart_uploads", Prefix=self._key),
-        )
+        return {
+            "multipart": sent,
+            "multipart_checksum": whole and sent,
+            "part_checksum_enforced": enforced and sent,
+            "list_parts": self._allowed("list_parts", **upload),
+            "list_uploads": self._allowed("list_multipart_uploads", Prefix=self._key),
+        }
 
     @contextmanager
     def cleanup(self) -> Iterator[list[str]]:
@@ -168,14 +168,18 @@ class _Trial:
         try:
             yield leftovers
         finally:
-            upload = self._upload_id
-            if upload and not self._removed("abort_multipart_upload", Key=self._key, UploadId=upload):
-                leftovers.append(f"multipart upload {upload} of {self._name}")
-            leftovers += [
-                str(S3Location(self._location.bucket, key))
-                for key in dict.fromkeys(self._written)
-                if not self._removed("delete_object", Key=key)
-            ]
+            removals = dict(self._removals())
+            with ThreadPoolExecutor(3, thread_name_prefix="probe") as pool:
+                removed = pool.map(lambda remove: remove(), removals.values())
+            leftovers += [name for name, gone in zip(removals, removed, strict=True) if not gone]
+
+    def _removals(self) -> Iterator[tuple[str, Callable[[], bool]]]:
+        """What has to go, by name, and how."""
+        if upload := self._upload_id:
+            abort = partial(self._removed, "abort_multipart_upload", Key=self._key, UploadId=upload)
+            yield f"multipart upload {upload} of {self._name}", abort
+        for key in dict.fromkeys(self._written):
+            yield str(S3Location(self._location.bucket, key)), partial(self._removed, "delete_object", Key=key)
 
     def remove_all(self) -> None:
         self._allowed("delete_object", Key=self._key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bulkhaul.s3.engine import RemoteObject
@@ -23,8 +23,8 @@ class Listings:
         self._answered = answered
         self.sorted = False
 
-    def objects(self) -> Iterator[RemoteObject]:
-        """Yield what S3 lists now, in byte order.
+    def objects(self, cuts: Sequence[str] = ()) -> Iterator[RemoteObject]:
+        """Yield what S3 lists now, in byte order; in ranges between `cuts`, several at a time, where it streams.
 
         Raises:
             ListingOutOfOrder: the server does not keep the order; what was yielded is void. Never once `sorted`.
@@ -37,7 +37,7 @@ class Listings:
             )
         else:
             asked = time.monotonic()
-            listed = list_ordered(connection.engine, connection.location, repeat=self._requests.repeat)
+            listed = list_ordered(connection.engine, connection.location, cuts=cuts, repeat=self._requests.repeat)
             first = next(listed, None)
             self._answered(time.monotonic() - asked)
             if first is not None:

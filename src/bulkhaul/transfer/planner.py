@@ -20,6 +20,7 @@ from bulkhaul.transfer.spool import DeferredMetadata
 from bulkhaul.transfer.zarr import StandingMetadata, is_metadata, withholds
 
 _GATE_EVERY = 256  # decisions
+_PAGE = 1000  # files whose objects fill a page of a listing
 _NAMED = 5  # objects and entries of a kind that are named
 _PATIENCE = 10.0  # seconds for a plan that hangs in a request when the run has ended
 
@@ -54,6 +55,8 @@ class Planner:
         self._run = run
         self._backlog = run.backlog()
         self.findings = Findings()
+        self.cuts: list[str] = []
+        self._on_page = 0
         self.settled = run.record_spool()
         self.marks = run.record_spool()
         self.metadata = DeferredMetadata(run.spool(), folder=run.workspace.scratch)
@@ -97,7 +100,15 @@ class Planner:
         level = run.options.sync_level
         return plan(walk(run.source), run.listings.objects(), earlier, location=run.location, sync_level=level)
 
+    def _count_on_page(self, name: str) -> None:
+        self._on_page += 1
+        if self._on_page == _PAGE:
+            self._on_page = 0
+            self.cuts.append(self._run.location.key(name))
+
     def _carry_out(self, decision: Decision) -> None:
+        if not isinstance(decision, Leave):
+            self._count_on_page(decision.name)
         if isinstance(decision, Extra):
             self.findings.note_extra(decision.name)
         elif isinstance(decision, Upload | Compare):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -31,9 +31,13 @@ Records = Callable[[], Iterator[Record]]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The end of the first stage; `marks` are what the manifest has to say of Zarr metadata besides."""
+    """The end of the first stage; `marks` are what the manifest has to say of Zarr metadata besides.
+
+    `cuts` are keys that part the dataset into pages of a listing.
+    """
 
     records: Records
+    cuts: Sequence[str]
     metadata: DeferredMetadata
     marks: RecordSpool
     findings: Findings
@@ -60,7 +64,7 @@ def send_chunks(run: Run) -> Planned:
         planned = _plan_and_send(run)
     if run.tally.files_sent == sent_before:
         return planned
-    return replace(planned, records=_verified(run, planned.records))
+    return replace(planned, records=_verified(run, planned.records, planned.cuts))
 
 
 def send_metadata(run: Run, planned: Planned) -> Records:
@@ -90,7 +94,7 @@ def send_metadata(run: Run, planned: Planned) -> Records:
         for record in read_partial(run.workspace.partial, start=before, end=here):
             withheld.note(record)
     records = _merged(run, planned.records, start, here)
-    return records if run.tally.files_sent == sent_before else _verified(run, records)
+    return records if run.tally.files_sent == sent_before else _verified(run, records, planned.cuts)
 
 
 def _plan_and_send(run: Run) -> Planned:
@@ -106,7 +110,7 @@ def _plan_and_send(run: Run) -> Planned:
         raise SourceError(run.source, "the dataset holds no file", "check the path, or remove the job")
     end = run.drain()
     records = _merged(run, planner.settled.records, start, end)
-    return Planned(records, planner.metadata, planner.marks, planner.findings)
+    return Planned(records, planner.cuts, planner.metadata, planner.marks, planner.findings)
 
 
 def _merged(run: Run, settled: Records, start: int, end: int) -> Records:
@@ -119,20 +123,20 @@ def _merged(run: Run, settled: Records, start: int, end: int) -> Records:
     return merged
 
 
-def _verified(run: Run, records: Records) -> Records:
+def _verified(run: Run, records: Records, cuts: Sequence[str]) -> Records:
     """The records after a fresh listing has been held against them."""
     run.tally.enter("verify")
     try:
-        return _verify_once(run, records)
+        return _verify_once(run, records, cuts)
     except ListingOutOfOrder:
         if run.listings.sorted:
             raise
         run.listings.sorted = True
-        return _verify_once(run, records)
+        return _verify_once(run, records, cuts)
 
 
-def _verify_once(run: Run, records: Records) -> Records:
+def _verify_once(run: Run, records: Records, cuts: Sequence[str]) -> Records:
     spool = run.record_spool()
-    for record in verify(records(), run.listings.objects(), location=run.location):
+    for record in verify(records(), run.listings.objects(cuts), location=run.location):
         spool.add(record)
     return spool.records
