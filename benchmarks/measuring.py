@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,12 +37,21 @@ def process_tree(pid: int) -> Iterator[int]:
         yield from process_tree(int(child))
 
 
-def _peak_of(pid: int) -> int:
+def memory_of(pids: Iterable[int]) -> int:
+    """The peaks of processes together, in bytes; pages of files, which are those of libraries, are counted once."""
+    found = [_status(pid) for pid in pids]
+    of_files = [status.get("RssFile", 0) for status in found]
+    return sum(status.get("VmHWM", 0) for status in found) - sum(of_files) + max(of_files, default=0)
+
+
+def _status(pid: int) -> dict[str, int]:
+    """What the kernel tells of a process's memory, in bytes; nothing of one that is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+        return {}
+    fields = (line.split() for line in lines)
+    return {field[0].rstrip(":"): int(field[1]) * 1024 for field in fields if field[2:] == ["kB"]}
 
 
 def run(command: Sequence[str | Path], *, env: Mapping[str, str], log: Path) -> Sample:
@@ -60,7 +69,7 @@ def run(command: Sequence[str | Path], *, env: Mapping[str, str], log: Path) -> 
 
         def look() -> bool:
             # What `wait4` tells of memory includes this program before the exec, and one process only.
-            memory.append(sum(map(_peak_of, process_tree(process.pid))))
+            memory.append(memory_of(process_tree(process.pid)))
             return False
 
         with watching(look):

@@ -28,8 +28,8 @@ Made by `make performance` of [the results](performance/results.json) of `make b
 All programs ran on one machine with their servers beside them, in turn (A B C A B C …); figures are medians. Absolute
 figures are that machine's, ratios carry further. Each run is a whole process, and what arrived is counted after it.
 bulkhaul is measured whole: claim, walk, list, upload, verify by a second listing, manifest, success; the others send
-and prove nothing. CPU is that of the client's processes; memory is the peak of all of them together. Nothing was
-measured against Amazon's S3.
+and prove nothing. CPU is that of the client's processes; memory is the peaks of all of them together, with pages of
+libraries that they share counted once. Nothing was measured against Amazon's S3.
 """
 SLOW = "Programs with fewer files than bulkhaul are those that would take minutes for all; rates are compared."
 COLUMNS = {

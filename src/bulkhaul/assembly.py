@@ -106,11 +106,10 @@ def provider(settings: Settings) -> Provider:
 
 def connector(settings: Settings) -> Callable[[S3Location], Connection]:
     """A function that connects to a target; all its connections share one pool of credentials."""
-    from bulkhaul.s3.connection import connect
+    from bulkhaul.s3 import connection
     from bulkhaul.s3.credentials import CredentialPool
 
-    options, pool = s3_options(settings), CredentialPool(provider(settings))
-    return lambda location: connect(location, options=options, credentials=pool)
+    return connection.connector(s3_options(settings), CredentialPool(provider(settings)))
 
 
 def target_finder(settings: Settings) -> Callable[[Path], str]:

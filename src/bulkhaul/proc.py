@@ -57,13 +57,13 @@ def run(arguments: Sequence[str], *, timeout: float, env: Mapping[str, str] | No
 class RunningModule:
     """A module of this package in an interpreter of its own, which ends when its `input` is closed.
 
-    Its one argument is the number of the file descriptor that is our `output`.
+    Its one argument is the number of the file descriptor that is our `output`; `environment` comes on top of ours.
 
     Raises:
         ProgramFailed: it could not be started.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         # A pipe of its own, not standard output: what a library or a site's start-up file prints is no message.
         reading, writing = os.pipe()
         try:
@@ -74,6 +74,7 @@ class RunningModule:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(writing,),
+                env={**os.environ, **environment},
                 process_group=0,  # Ctrl-C is for whoever started it
             )
         except OSError as error:

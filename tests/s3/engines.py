@@ -19,8 +19,8 @@ MakeEngine = Callable[[str, CredentialSource, S3Options], Engine]
 
 
 def make_obstore(bucket: str, source: CredentialSource, options: S3Options) -> Engine:
-    endpoint = endpoint_of(make_client("s3", options, source=source), options)
-    return ObstoreEngine(bucket, source=source, endpoint=endpoint, options=options)
+    client = make_client("s3", options, source=source)
+    return ObstoreEngine(bucket, client=client, source=source, endpoint=endpoint_of(client, options), options=options)
 
 
 def make_s3transfer(bucket: str, source: CredentialSource, options: S3Options) -> Engine:

@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 
 from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
-from bulkhaul.s3.connection import connect
-from bulkhaul.s3.credentials import CredentialPool, Grant
+from bulkhaul.s3.connection import connect, connector
+from bulkhaul.s3.credentials import CredentialPool, Grant, Token
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.providers import default_chain
@@ -45,3 +45,21 @@ def test_connecting_asks_nobody_anything() -> None:
     connection = connect(S3Location("bucket", "lab"), options=options, credentials=CredentialPool(provider))
 
     assert connection.location == S3Location("bucket", "lab")
+
+
+def test_what_serves_a_bucket_is_kept_as_long_as_its_credentials_cover_the_next_location() -> None:
+    def provider(location: S3Location) -> Grant:
+        return Grant(Token("id", "secret"), S3Location(location.bucket, location.prefix.partition("/")[0]))
+
+    credentials = CredentialPool(provider)
+    reach = connector(S3Options(endpoint_url="http://127.0.0.1:1"), credentials)
+    first = reach(S3Location("bucket", "lab/a"))
+    first.source.token()  # from now on its grant is known
+
+    again, other, elsewhere = (reach(S3Location(*where)) for where in (("bucket", "lab/b"), ("bucket", "b"), ("c", "")))
+
+    assert (again.client, again.engine, again.source) == (first.client, first.engine, first.source)
+    assert [one.location.prefix for one in (first, again, other)] == ["lab/a", "lab/b", "b"]
+    assert other.source is not first.source
+    assert other.client is not first.client
+    assert elsewhere.client is not other.client

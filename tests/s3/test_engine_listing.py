@@ -112,6 +112,21 @@ def test_a_page_is_read_however_its_xml_is_written(make: MakeEngine, stub: StubS
     assert list(on_stub(make, stub).list_objects("lab/")) == [RemoteObject("lab/a&b<c", 3, "e")]
 
 
+@pytest.mark.parametrize("etag", ["&quot;e-2&quot;", '"e-2"', "e-2", "&#34;e-2&#34;"])
+@pytest.mark.parametrize("behind", ["", "\n  ", "<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"])
+def test_plain_entries_and_others_are_read_alike(make: MakeEngine, stub: StubS3, etag: str, behind: str) -> None:
+    entries = "".join(
+        f"<Contents><Key>lab/{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{etag}</ETag>"
+        "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><Owner><ID>o</ID></Owner><Size>30</Size>"
+        f"<StorageClass>STANDARD</StorageClass></Contents>{behind}"
+        for key in ("a", "a&amp;b", "ü")
+    )
+    body = f"<ListBucketResult>{entries}<IsTruncated>false</IsTruncated></ListBucketResult>".encode()
+    stub.script.plan("ListObjectsV2", lambda _request, _serve: Answer(200, body))
+    listed = list(on_stub(make, stub).list_objects("lab/"))
+    assert listed == [RemoteObject(f"lab/{key}", 30, "e-2") for key in ("a", "a&b", "ü")]
+
+
 @pytest.mark.parametrize("cut", [1, 40, 100, 130])
 def test_a_page_that_is_cut_off_is_never_taken_for_a_whole_one(make: MakeEngine, stub: StubS3, cut: int) -> None:
     entry = "<Contents><Key>lab/a</Key><Size>3</Size><ETag>e</ETag></Contents>"

@@ -30,7 +30,7 @@ def test_a_long_way_is_filled_within_little_more_than_a_second() -> None:
 def test_a_slow_first_answer_begins_with_more_and_fills_a_long_way_sooner() -> None:
     pacing = Pacing(most=512)
     pacing.expect(0.040)
-    assert pacing.limit == 40
+    assert pacing.limit == 105
     drive(pacing, lambda limit: 25.0 * limit, seconds=0.9)
     assert pacing.limit == 512
 
@@ -38,10 +38,10 @@ def test_a_slow_first_answer_begins_with_more_and_fills_a_long_way_sooner() -> N
 def test_what_was_expected_counts_only_before_anything_is_measured() -> None:
     pacing = Pacing(most=512)
     pacing.expect(9.0)
-    assert pacing.limit == 64, "a server that was busy is not stormed"
+    assert pacing.limit == 128, "a server that was busy is not stormed"
     near = Pacing(most=512)
-    near.expect(0.001)
-    assert near.limit == 4
+    near.expect(0.006)
+    assert near.limit == 4, "so long takes a listing on the same machine"
     drive(near, lambda _limit: 1_000.0, seconds=0.1)
     near.expect(0.040)
     assert near.limit == 4

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bulkhaul.errors import UsageError
@@ -30,6 +31,22 @@ class Connection:
     across_processes: bool = False
 
 
+def connector(options: S3Options, credentials: CredentialPool) -> Callable[[S3Location], Connection]:
+    """A function that connects to one location after the other, and keeps what serves a bucket.
+
+    A client of its own for each dataset would take 30 ms and shake hands anew for each request in flight.
+    """
+    made: dict[str, Connection] = {}
+
+    def reach(location: S3Location) -> Connection:
+        known = made.get(location.bucket)
+        if known is None or known.source is not credentials.for_location(location):
+            known = made[location.bucket] = connect(location, options=options, credentials=credentials)
+        return replace(known, location=location)
+
+    return reach
+
+
 def connect(location: S3Location, *, options: S3Options, credentials: CredentialPool) -> Connection:
     """Everything for `location`; makes no request, not even for credentials.
 
@@ -42,7 +59,9 @@ def connect(location: S3Location, *, options: S3Options, credentials: Credential
     client = make_client("s3", options, source=source)
     endpoint = endpoint_of(client, options)
     portable = _portable_engine(location.bucket, client)
-    engine = portable if options.engine == "s3transfer" else _fast_engine(location.bucket, source, endpoint, options)
+    engine = (
+        portable if options.engine == "s3transfer" else _fast_engine(location.bucket, client, source, endpoint, options)
+    )
     return Connection(
         location=location,
         engine=engine or portable,
@@ -61,7 +80,9 @@ def _portable_engine(bucket: str, client: Any) -> Engine:
     return S3TransferEngine(bucket, client=client)
 
 
-def _fast_engine(bucket: str, source: CredentialSource, endpoint: Endpoint, options: S3Options) -> Engine | None:
+def _fast_engine(
+    bucket: str, client: Any, source: CredentialSource, endpoint: Endpoint, options: S3Options
+) -> Engine | None:
     """The fast engine; None where it is not installed and was not asked for by name."""
     try:
         from bulkhaul.s3.engine_obstore import ObstoreEngine
@@ -69,4 +90,4 @@ def _fast_engine(bucket: str, source: CredentialSource, endpoint: Endpoint, opti
         if options.engine == "obstore":
             raise UsageError("obstore", f"cannot be loaded: {error}", "use `--engine s3transfer`") from error
         return None
-    return ObstoreEngine(bucket, source=source, endpoint=endpoint, options=options)
+    return ObstoreEngine(bucket, client=client, source=source, endpoint=endpoint, options=options)

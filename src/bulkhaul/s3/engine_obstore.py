@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from bulkhaul.s3.client import make_client
 from bulkhaul.s3.credentials import CredentialSource
 from bulkhaul.s3.endpoint import Endpoint, S3Options
 from bulkhaul.s3.engine import RemoteObject, Repeat, once
@@ -13,7 +13,7 @@ from bulkhaul.s3.pages import list_pages, parse_lightly
 
 
 class ObstoreEngine:
-    """Puts through one obstore store and lists through one boto3 client, both safe from many threads.
+    """Puts through one obstore store and lists through the boto3 `client`, both safe from many threads.
 
     Raises:
         UsageError: the CA bundle cannot be read.
@@ -21,10 +21,12 @@ class ObstoreEngine:
 
     name = "obstore"
 
-    def __init__(self, bucket: str, *, source: CredentialSource, endpoint: Endpoint, options: S3Options) -> None:
+    def __init__(
+        self, bucket: str, *, client: Any, source: CredentialSource, endpoint: Endpoint, options: S3Options
+    ) -> None:
         self._bucket = bucket
-        self._client = make_client("s3", options, source=source)
-        parse_lightly(self._client)
+        self._client = client
+        parse_lightly(client)
         self._puts = ObstorePuts(bucket, token=source.token, endpoint=endpoint, options=options)
 
     def put(self, key: str, body: bytes, *, crc64nvme: str) -> str:  # noqa: ARG002 - see `obstore_puts`

@@ -4,11 +4,12 @@ boto3 lists here for the fast engine too, because obstore's paths lose what S3 k
 so that the folder marker `a/` and the object `a` become one, and a foreign key with a newline ends the whole listing.
 Each page is a request of its own, so a failed one is repeated alone. botocore spends 75 us a key on its parser (dates
 above all), which would be most of a listing's time; a page's objects are therefore read by a parser that takes the
-three fields that count: 6 to 9 us a key.
+three fields that count: 4 to 9 us a key.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from xml.sax.saxutils import unescape
@@ -80,6 +81,11 @@ def _parse_objects(response_dict: Any, customized_response_dict: Any, **_event: 
         customized_response_dict["Contents"] = objects
 
 
+# An entry as S3 and most servers write it, with what stands behind it; any other is read field by field.
+_PLAIN = re.compile(
+    rb"<Key>([^<&]*)</Key>.*?<ETag>(?:&quot;|\")?([^<&\"]*)(?:&quot;|\")?</ETag>.*?<Size>(\d+)</Size>.*?</Contents>(.*)",
+    re.DOTALL,
+)
 _ENTITIES = {"&quot;": '"', "&apos;": "'"}  # besides the three that `unescape` knows
 
 
@@ -92,10 +98,14 @@ def _objects(entries: list[bytes]) -> tuple[list[dict[str, Any]], bytes]:
     objects = []
     between = []
     for text in entries:
-        entry, end, after = text.partition(b"</Contents>")
-        if not end:
-            raise ValueError("an entry that is cut off")
-        objects.append(_object(entry))
+        if plain := _PLAIN.match(text):
+            key, etag, size, after = plain.groups()
+            objects.append({"Key": key.decode(), "Size": int(size), "ETag": etag.decode()})
+        else:
+            entry, end, after = text.partition(b"</Contents>")
+            if not end:
+                raise ValueError("an entry that is cut off")
+            objects.append(_object(entry))
         if after:
             between.append(after)
     return objects, b"".join(between)

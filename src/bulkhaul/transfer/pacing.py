@@ -18,10 +18,13 @@ T = TypeVar("T")
 _GAIN = 1.1
 _GROWTH = 2.0
 _FIRST_STEP = 1.5  # before anything is known
-_BEGIN_AT_MOST = 64  # whatever the first listing took: a server that was only busy is not stormed
+_BEGIN_WITH = 3000  # requests a second, somewhat less than S3 takes of one prefix
+_LISTING = 0.005  # seconds that a listing takes however near the server is
+_BEGIN_AT_MOST = 128  # in flight, whatever the first listing took: a server that was only busy is not stormed
 _REST = 15.0  # seconds at a limit that more requests did not better
 _WINDOW = 0.25  # seconds
 _GLANCE = 0.1  # seconds
+_FAR = 0.01  # seconds that a request takes
 _PLAIN = 1.3
 _ALL_OF_IT = 0.9
 _REQUEST_WEIGHT = 64 * 1024  # a request costs about as much as this many bytes
@@ -45,9 +48,10 @@ class Pacing:
         self.limit = self._good = min(self.limit, self.most)
 
     def expect(self, seconds: float) -> None:
-        """Begin with what an answer after `seconds` makes likely: a request in flight for each millisecond."""
+        """Begin with what an answer after `seconds` makes likely: enough in flight for `_BEGIN_WITH`."""
         if self._began is None and not self._warm:
-            self.limit = self._good = min(self.most, max(self.limit, min(_BEGIN_AT_MOST, int(seconds * 1000))))
+            likely = int((seconds - _LISTING) * _BEGIN_WITH)
+            self.limit = self._good = min(self.most, max(self.limit, min(_BEGIN_AT_MOST, likely)))
 
     def finished(self, now: float, *, seconds: float, nbytes: int, requests: int = 1) -> None:
         """Note requests that took `seconds` each, in the mean, and carried `nbytes` together."""
@@ -60,7 +64,7 @@ class Pacing:
             return
         rate = self._work / elapsed
         # Far away each doubling gains all of it, which is plain at a glance; near by a glance sees mostly noise.
-        if elapsed >= _WINDOW or 0.0 < _PLAIN * self._best < rate:
+        if elapsed >= _WINDOW or (seconds >= _FAR and rate > _PLAIN * self._best):
             if self._warm:
                 self._judge(rate, now)
             self._warm = True

@@ -15,6 +15,9 @@ _LOG = logging.getLogger(__name__)
 WORTH_IT = 512
 """Small files from which on senders are started: they cost a quarter of a second of CPU, as much as 1,500 files."""
 
+# There is a process for each core: obstore's threads, as many as cores in each, would mostly wake one another.
+_ENVIRONMENT = {"TOKIO_WORKER_THREADS": "1"}
+
 _PATIENCE = 10.0  # seconds for a process to end once its input is closed
 
 
@@ -22,7 +25,7 @@ class SenderHandle:
     """One sender process. Nobody waits for it to read: a thread of its own writes what is posted, in order."""
 
     def __init__(self) -> None:
-        self._module = RunningModule("bulkhaul.transfer.sender_process")
+        self._module = RunningModule("bulkhaul.transfer.sender_process", _ENVIRONMENT)
         self.pid = self._module.pid
         self._channel = Channel(self._module.output, self._module.input)
         self._posted: SimpleQueue[Message | None] = SimpleQueue()
