@@ -17,12 +17,13 @@ from machine import circumstances
 from programs import PROGRAMS, Program, install_peers
 from resume import resume
 from rounds import measure
+from stages import stages
 from targets import judge
 from workloads import WORKLOADS, Workload
 
 # Those that the curves compare: the others need minutes where these need seconds.
 _FAST = ("bulkhaul", "s5cmd")
-_REPORTS = ("scale", "resume", "commands")
+_REPORTS = ("stages", "scale", "resume", "commands")
 
 
 def main(
@@ -80,7 +81,9 @@ def _report(
     folder: Path,
 ) -> dict[str, Any]:
     scale, rounds = around["scale"], around["rounds"]
-    if kind == "scale":
+    if kind == "stages":
+        found = stages(folder, sink, scale=scale, rounds=rounds)
+    elif kind == "scale":
         fast = [program for program in compared if program.name in _FAST]
         found = curves(folder, sink, fast, sizes=sizes, rounds=rounds)
     elif kind == "resume":

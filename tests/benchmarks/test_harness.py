@@ -23,7 +23,7 @@ from servers.seaweed import program
 
 SCALE = 0.005
 FIGURES = {"wall", "cpu", "rss"}
-REPORTS = ("scale", "resume", "commands")
+REPORTS = ("stages", "scale", "resume", "commands")
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def _parse_objects(response_dict: Any, customized_response_dict: Any, **_event: 
 
 # An entry as S3 and most servers write it, with what stands behind it; any other is read field by field.
 _PLAIN = re.compile(
-    rb"<Key>([^<&]*)</Key>.*?<ETag>(?:&quot;|\")?([^<&\"]*)(?:&quot;|\")?</ETag>.*?<Size>(\d+)</Size>.*?</Contents>(.*)",
+    rb"<Key>([^<&]*)</Key>.*?<ETag>(?:&quot;|&#34;|\")?([^<&\"]*)(?:&quot;|&#34;|\")?</ETag>.*?<Size>(\d+)</Size>.*?</Contents>(.*)",
     re.DOTALL,
 )
 _ENTITIES = {"&quot;": '"', "&apos;": "'"}  # besides the three that `unescape` knows

@@ -15,18 +15,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_GAIN = 1.1
-_GROWTH = 2.0
-_FIRST_STEP = 1.5  # before anything is known
-_BEGIN_WITH = 3000  # requests a second, somewhat less than S3 takes of one prefix
+_GAIN = 1.05  # a server with queues of its own gives a little more for each doubling, and a third more in the end
+_BEGIN_RATE = 3000  # requests a second, somewhat less than S3 takes of one prefix
 _LISTING = 0.005  # seconds that a listing takes however near the server is
 _BEGIN_AT_MOST = 128  # in flight, whatever the first listing took: a server that was only busy is not stormed
 _REST = 15.0  # seconds at a limit that more requests did not better
-_WINDOW = 0.25  # seconds
+_WINDOW = 0.5  # seconds
 _GLANCE = 0.1  # seconds
 _FAR = 0.01  # seconds that a request takes
 _PLAIN = 1.3
-_ALL_OF_IT = 0.9
 _REQUEST_WEIGHT = 64 * 1024  # a request costs about as much as this many bytes
 
 
@@ -47,11 +44,14 @@ class Pacing:
     def __post_init__(self) -> None:
         self.limit = self._good = min(self.limit, self.most)
 
-    def expect(self, seconds: float) -> None:
-        """Begin with what an answer after `seconds` makes likely: enough in flight for `_BEGIN_WITH`."""
+    def begin_with(self, limit: int) -> None:
+        """Begin with no less than `limit`, unless something has been measured."""
         if self._began is None and not self._warm:
-            likely = int((seconds - _LISTING) * _BEGIN_WITH)
-            self.limit = self._good = min(self.most, max(self.limit, min(_BEGIN_AT_MOST, likely)))
+            self.limit = self._good = min(self.most, max(self.limit, limit))
+
+    def expect(self, seconds: float) -> None:
+        """Begin with what an answer after `seconds` makes likely: enough in flight for `_BEGIN_RATE`."""
+        self.begin_with(min(_BEGIN_AT_MOST, int((seconds - _LISTING) * _BEGIN_RATE)))
 
     def finished(self, now: float, *, seconds: float, nbytes: int, requests: int = 1) -> None:
         """Note requests that took `seconds` each, in the mean, and carried `nbytes` together."""
@@ -77,23 +77,15 @@ class Pacing:
         if now < self._hold_until:
             return
         if rate > self._best * _GAIN:
-            step = self._next_step(rate)
             self._best, self._good = rate, self.limit
-            self.limit = min(self.most, max(self.limit + 1, int(self.limit * step)))
+            self.limit = min(self.most, 2 * self.limit)
         elif self.limit > self._good:
             self.limit = self._good
             self._hold_until = now + _REST
         else:
             # Rested: what the line gives may have changed, so the present rate is the one to better.
             self._best = rate
-            self.limit = min(self.most, self.limit + max(1, self.limit // 4))
-
-    def _next_step(self, rate: float) -> float:
-        """How much to grow after a gain: freely while all of the last step paid, else only by what was gained."""
-        if not self._best:
-            return _FIRST_STEP
-        gain = rate / self._best
-        return _GROWTH if gain >= _ALL_OF_IT * self.limit / self._good else min(gain, _GROWTH)
+            self.limit = min(self.most, 2 * self.limit)
 
 
 class SharedPacing:
@@ -108,6 +100,11 @@ class SharedPacing:
         """Begin with what a first answer after `seconds` makes likely."""
         with self._lock:
             self._pacing.expect(seconds)
+
+    def begin_with(self, limit: int) -> None:
+        """Begin with no less than `limit`, unless something has been measured."""
+        with self._lock:
+            self._pacing.begin_with(limit)
 
     def limit(self) -> int:
         """Requests that may be in flight now."""

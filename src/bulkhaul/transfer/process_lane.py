@@ -74,8 +74,8 @@ class ProcessLane:
         self._passed = 0.0
         self._pulse: threading.Thread | None = None
 
-    def open(self, *, expecting: int) -> bool:
-        """Whether a sender lives, for so many more small files; the first that do are made ready."""
+    def open(self, *, expecting: int) -> int:
+        """How many senders live, for so many more small files; the first that do are made ready."""
         self._senders.expect(expecting)
         if not self._shares and (handles := self._senders.alive()):
             try:
@@ -84,7 +84,7 @@ class ProcessLane:
                 for share in self._shares:
                     share.ended = True
                     self._senders.lost(share.handle)
-        return any(not share.ended for share in self._shares)
+        return sum(not share.ended for share in self._shares)
 
     def put(self, tasks: Sequence[Task]) -> None:
         """Give tasks to whichever sender has most room; wait for it.

@@ -33,6 +33,7 @@ from bulkhaul.transfer.wire import Begin, Settled
 
 _LARGE_AT_ONCE = 2
 _LARGE_QUEUED = 1_000
+_EACH = 32  # requests of a sender at the beginning: with fewer its core waits, whatever server it is
 
 
 class Run:
@@ -159,7 +160,10 @@ class Run:
 
     def _through_processes(self, processes: ProcessLane, files: int) -> bool:
         # A process knows no limits. One that had files when S3 first refused something ends with those.
-        return not self.requests.limits.active and processes.open(expecting=files)
+        if self.requests.limits.active or not (alive := processes.open(expecting=files)):
+            return False
+        self._pacing.begin_with(_EACH * alive)
+        return True
 
     def _process_lane(self, senders: Senders) -> ProcessLane:
         connection, limits = self.connection, self.requests.limits

@@ -60,11 +60,14 @@ class _Dataset:
         self._lock = threading.Lock()
         self._report = Settled()
         self._reported_at = time.monotonic()
+        self._taken = self._settled = 0
         self._finished = False
 
     def take(self, files: Files) -> None:
         """Queue files."""
-        self._lane.extend(list(enumerate(decode_batch(files.batch), files.first)))
+        tasks = list(enumerate(decode_batch(files.batch), files.first))
+        self._taken += len(tasks)
+        self._lane.extend(tasks)
 
     def beat(self, pulse: Pulse) -> None:
         """The worker lives: go on, within a new limit.
@@ -151,8 +154,10 @@ class _Dataset:
             if returned is not None:
                 self._report.returned.append(returned)
             self._report.throttled |= throttled
-            full = len(self._report.records) >= _REPORT_AT or throttled
-        if full or time.monotonic() - self._reported_at >= _REPORT_EVERY or self._lane.pending <= 1:
+            self._settled += 1
+            # Whoever settles the last file reports: the worker waits for it, and the next pulse is half a second away.
+            now = len(self._report.records) >= _REPORT_AT or throttled or self._settled == self._taken
+        if now or time.monotonic() - self._reported_at >= _REPORT_EVERY:
             self._send_report()
 
     def _send_report(self, *, always: bool = False) -> None:
