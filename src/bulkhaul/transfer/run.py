@@ -34,6 +34,7 @@ from bulkhaul.transfer.wire import Begin, Settled
 _LARGE_AT_ONCE = 2
 _LARGE_QUEUED = 1_000
 _EACH = 32  # requests of a sender at the beginning: with fewer its core waits, whatever server it is
+_EACH_BYTES = 8 << 20  # and what they may carry: of larger files a few fill a core
 
 
 class Run:
@@ -132,7 +133,7 @@ class Run:
             BaseException: the fault that stopped the run.
         """
         small = [task for task in tasks if not self._sender.in_parts(task.file)]
-        if small and self._processes is not None and self._through_processes(self._processes, len(small)):
+        if small and self._processes is not None and self._through_processes(self._processes, small):
             self._processes.put(small)
         else:
             for task in small:
@@ -158,11 +159,12 @@ class Run:
         self.journal.append(record)
         self.tally.settled(record, sent=is_new(record, task))
 
-    def _through_processes(self, processes: ProcessLane, files: int) -> bool:
+    def _through_processes(self, processes: ProcessLane, tasks: Sequence[Upload | Compare]) -> bool:
         # A process knows no limits. One that had files when S3 first refused something ends with those.
-        if self.requests.limits.active or not (alive := processes.open(expecting=files)):
+        if self.requests.limits.active or not (alive := processes.open(expecting=len(tasks))):
             return False
-        self._pacing.begin_with(_EACH * alive)
+        mean = sum(task.file.size for task in tasks) // len(tasks)
+        self._pacing.begin_with(alive * min(_EACH, _EACH_BYTES // max(1, mean)))
         return True
 
     def _process_lane(self, senders: Senders) -> ProcessLane:
