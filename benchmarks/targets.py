@@ -119,9 +119,9 @@ def _figure(name: str) -> Measure:
     return measure
 
 
-_BESIDES = "start, proof and manifest take the rest (*Where the time goes*), less of more files (*Scale*)"
+_BESIDES = "start, proof and manifest take the rest (see *Where the time goes*); of more files less, as the curves show"
 _SERVER = "the server takes the cores, and before and after the sending stand probe, proof and manifest"
-_START = "the start of Python alone takes half of that time; of more files see *Scale*"
+_START = "the start of Python alone takes half of that time; of 100,000 files less, as the curves show"
 _MANIFEST = "of the manifest alone: the sink's ETags are no MD5s as S3's are"
 
 TARGETS = (
