@@ -64,14 +64,14 @@ def test_the_same_results_draw_the_same_plots(kept: dict[str, Any], tmp_path: Pa
 @pytest.mark.parametrize(
     ("wall", "found", "verdict"),
     [
-        (10.0, "1", "**not reached**: 0.62 of it"),
-        (6.25, "1.6", "reached"),
-        (5.0, "2", "reached, and the aim"),
+        (10.0, "1", "**not reached**: 0.62 of it; "),
+        (6.25, "1.6", "reached |"),
+        (5.0, "2", "reached, and the aim |"),
     ],
 )
 def test_the_page_says_what_was_reached_or_how_near_it_came(wall: float, found: str, verdict: str) -> None:
     page = render(results(bulkhaul=measured(wall), s5cmd=measured(10)))
-    assert row(page, "W1, objects/s") == f"| W1, objects/s | ≥ 1.6 x s5cmd (aim 2) | {found} | {verdict} |"
+    assert row(page, "W1, objects/s").startswith(f"| W1, objects/s | ≥ 1.6 x s5cmd (aim 2) | {found} | {verdict}")
     assert "| W1, objects/s | ≥ 25 x the naive way |  | not measured |" in page
 
 
