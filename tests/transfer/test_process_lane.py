@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +23,8 @@ from bulkhaul.transfer.lanes import GRACE, Halt
 from bulkhaul.transfer.manifest import Outcome, Record, Verified, read_manifest
 from bulkhaul.transfer.plan import Compare
 from bulkhaul.transfer.process_lane import ProcessLane, Rules
-from bulkhaul.transfer.spool import encode_batch
 from bulkhaul.transfer.upload import STORM
-from bulkhaul.transfer.wire import Begin, Files, Pulse, Settled
+from bulkhaul.transfer.wire import Begin, Settled
 from servers.seaweed import ADMIN, Seaweed
 from servers.stub import script
 from servers.stub_s3 import Front, StubS3
@@ -272,31 +270,3 @@ def test_long_names_and_changing_limits_block_neither_side(tmp_path: Path) -> No
             lane.drain()
             lane.close(until=time.monotonic() + GRACE)
     assert sum(settled) == 3 * len(tasks)
-
-
-def test_the_last_file_is_reported_without_another_pulse(tmp_path: Path) -> None:
-    """Two threads that settled the last two at the same time each left the report to the other."""
-    rounds, files = 150, 16
-    write_tree(tmp_path, {f"{number:02d}": b"x" for number in range(files)})
-    tasks = [
-        Compare(file, RemoteObject(f"p/{file.name}", 1, md5(b"x")))
-        for file in walk(tmp_path)
-        if isinstance(file, LocalFile)
-    ]
-    endpoint = Endpoint("http://127.0.0.1:9", "us-east-1", None, path_style=True)
-    with Senders(1) as senders:
-        senders.start()
-        (sender,) = senders.alive()
-        watchdog = threading.Timer(30.0, sender.kill)
-        watchdog.start()
-        sender.post(Begin(tmp_path, S3Location("bucket", "p"), endpoint, S3Options(), part_size=1 << 24))
-        for turn in range(rounds):
-            sender.post(Pulse(64, Token("key", "secret"), time.monotonic()))
-            assert sender.receive() == Settled()  # the answer to the pulse, and the only one
-            sender.post(Files(turn * files, encode_batch(tasks)))
-            settled = 0
-            while settled < files:
-                report = sender.receive()
-                assert isinstance(report, Settled), "it was silent for half a minute"
-                settled += len(report.records)
-        watchdog.cancel()

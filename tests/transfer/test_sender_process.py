@@ -1,0 +1,46 @@
+"""One sender process, spoken to directly."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from bulkhaul.s3.credentials import Token
+from bulkhaul.s3.endpoint import Endpoint, S3Options
+from bulkhaul.s3.engine import RemoteObject
+from bulkhaul.s3.location import S3Location
+from bulkhaul.sources.tree import LocalFile, walk
+from bulkhaul.transfer.plan import Compare
+from bulkhaul.transfer.senders import Senders
+from bulkhaul.transfer.spool import encode_batch
+from bulkhaul.transfer.wire import Begin, Files, Pulse, Settled
+from transfer.rig import md5, write_tree
+
+
+def test_the_last_file_is_reported_without_another_pulse(tmp_path: Path) -> None:
+    """Two threads that settled the last two at the same time each left the report to the other."""
+    rounds, files = 150, 16
+    write_tree(tmp_path, {f"{number:02d}": b"x" for number in range(files)})
+    tasks = [
+        Compare(file, RemoteObject(f"p/{file.name}", 1, md5(b"x")))
+        for file in walk(tmp_path)
+        if isinstance(file, LocalFile)
+    ]
+    endpoint = Endpoint("http://127.0.0.1:9", "us-east-1", None, path_style=True)
+    with Senders(1) as senders:
+        senders.start()
+        (sender,) = senders.alive()
+        watchdog = threading.Timer(30.0, sender.kill)
+        watchdog.start()
+        sender.post(Begin(tmp_path, S3Location("bucket", "p"), endpoint, S3Options(), part_size=1 << 24))
+        for turn in range(rounds):
+            sender.post(Pulse(64, Token("key", "secret"), time.monotonic()))
+            assert sender.receive() == Settled()  # the answer to the pulse, and the only one
+            sender.post(Files(turn * files, encode_batch(tasks)))
+            settled = 0
+            while settled < files:
+                report = sender.receive()
+                assert isinstance(report, Settled), "it was silent for half a minute"
+                settled += len(report.records)
+        watchdog.cancel()
