@@ -8,6 +8,7 @@ import pytest
 
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.locks import Lock, file_lock
+from bulkhaul.joblist.paths import JoblistPaths
 from joblist.standing_inputs import (
     SHORT,
     no_lock,
@@ -20,6 +21,15 @@ def lock(request: pytest.FixtureRequest) -> Lock:
     """Each kind of lock in turn."""
     chosen: Lock = request.param
     return chosen
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> JoblistPaths:
+    """The places of an empty joblist, with all of its folders."""
+    paths = JoblistPaths(tmp_path)
+    for folder in paths.folders():
+        folder.mkdir(exist_ok=True)
+    return paths
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from bulkhaul.joblist.index import Index, Row
 from bulkhaul.joblist.job import Standing
 from bulkhaul.joblist.liveness import Sign, Silences
 from bulkhaul.joblist.seeking import Look, Pause, Refresh, Reread, Seeker, Sighting, Step, Try
+from joblist.driving import drive
 
 TIMES = LeaseTimes()
 
@@ -37,17 +38,10 @@ class Site:
     def claim(self) -> tuple[bool, list[str]]:
         """Whether a job was claimed, and the jobs in doubt."""
         seeker = Seeker(TIMES, offset=0, clock=lambda: self.now, random=random.Random(1))
-        steps = seeker.steps()
-        answer: object = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                return bool(end.value), seeker.doubtful
-            assert self.now < 10_000, "it never ends"
-            answer = self.answer(step)
+        return drive(seeker, self.answer), seeker.doubtful
 
     def answer(self, step: Step) -> object:
+        assert self.now < 10_000, "it never ends"
         match step:
             case Refresh() if not (self.others_scan and self.lost_at is not None):
                 self.scans += 1

@@ -36,14 +36,6 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> JoblistPaths:
-    paths = JoblistPaths(tmp_path)
-    for folder in paths.folders():
-        folder.mkdir(exist_ok=True)
-    return paths
-
-
 class Watched:
     """An owner on another machine and somebody who watches it."""
 

@@ -16,14 +16,6 @@ from bulkhaul.joblist.paths import JoblistPaths
 from joblist.standing_inputs import SHORT, go_on, make_job, nobody_gone
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> JoblistPaths:
-    paths = JoblistPaths(tmp_path)
-    for folder in paths.folders():
-        folder.mkdir(exist_ok=True)
-    return paths
-
-
 @pytest.mark.parametrize(
     ("held", "force", "alone", "scans"),
     [

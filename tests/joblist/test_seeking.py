@@ -12,6 +12,7 @@ from bulkhaul.joblist.index import Index, Offer, Row
 from bulkhaul.joblist.job import Standing
 from bulkhaul.joblist.liveness import Sign
 from bulkhaul.joblist.seeking import Look, Names, Numbers, Pause, Refresh, Reread, Seeker, Sighting, Step, Try
+from joblist.driving import drive
 
 
 def index(serial: int, *standings: Standing, took: float = 1.0) -> Sighting:
@@ -38,18 +39,11 @@ class Joblist:
 
     def claim(self, seeker: Seeker) -> bool:
         self.made = []
-        steps = seeker.steps()
-        answer: object = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                return bool(end.value)
-            self.made.append(step)
-            assert len(self.made) < 10_000, "it never ends"
-            answer = self.answer(step)
+        return drive(seeker, self.answer)
 
     def answer(self, step: Step) -> object:
+        self.made.append(step)
+        assert len(self.made) < 10_000, "it never ends"
         match step:
             case Reread():
                 return self.present if self.present and self.present.version != step.known else None
