@@ -102,7 +102,7 @@ class Lane(Generic[T]):
         with self._lock:
             self._queue.extend((item, 0) for item in items)
             self._start_threads()
-            self._ready.notify_all()
+            self._wake()
 
     @property
     def pending(self) -> int:
@@ -113,7 +113,7 @@ class Lane(Generic[T]):
         """Look at the limit again: more may work now than when the last item came or ended."""
         with self._lock:
             self._start_threads()
-            self._ready.notify_all()
+            self._wake()
 
     def drain(self) -> None:
         """Wait until all that was queued is done.
@@ -157,6 +157,10 @@ class Lane(Generic[T]):
     def _raise_if_halted(self) -> None:
         if self._halt.error is not None:
             raise self._halt.error
+
+    def _wake(self) -> None:
+        # No more than find work: where the limit has shrunk, the others would wake and sleep for each handful of items.
+        self._ready.notify(max(0, min(len(self._queue), self._limit() - self._active)))
 
     def _start_threads(self) -> None:
         while not self._closed and self._active + len(self._queue) > len(self._threads) < self._limit():
