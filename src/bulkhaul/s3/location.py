@@ -10,6 +10,7 @@ from bulkhaul.errors import UsageError
 KEY_BYTES = 1024
 """S3's limit for a key, in bytes of UTF-8."""
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -62,7 +63,7 @@ def key_problem(key: str) -> str | None:
         return "the name is not valid UTF-8"
     if length > KEY_BYTES:
         return f"the key has {length} bytes, S3 takes {KEY_BYTES}"
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or char in "\ufffe\uffff" for char in key):
+    if _CONTROL.search(key):
         return "the name has a control character"
     if "\\" in key:
         return "the name has a backslash"

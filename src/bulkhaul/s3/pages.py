@@ -71,44 +71,53 @@ def _parse_objects(response_dict: Any, customized_response_dict: Any, **_event: 
     # Names with a prefix, CDATA or comments: another way to write XML than that of any server that is known.
     if body.count(b"Contents") != 2 * body.count(b"<Contents>") or b"<!" in body:
         return
-    head, *entries = body.split(b"<Contents>")
     try:
-        objects, between = _objects(entries)
+        objects, rest = _plain_objects(body.decode()) or _objects(body)
     except ValueError:
         return
-    response_dict["body"] = head + between
+    response_dict["body"] = rest
     if objects:
         customized_response_dict["Contents"] = objects
 
 
-# An entry as S3 and most servers write it, with what stands behind it; any other is read field by field.
+# An entry as S3 and most servers write it; where there is any other, all are read field by field.
 _PLAIN = re.compile(
-    rb"<Key>([^<&]*)</Key>.*?<ETag>(?:&quot;|&#34;|\")?([^<&\"]*)(?:&quot;|&#34;|\")?</ETag>.*?<Size>(\d+)</Size>.*?</Contents>(.*)",
-    re.DOTALL,
+    r"<Contents>\s*<Key>([^<&]*)</Key>\s*"
+    r"(?:<[^E/][^<]*</\w+>\s*)*<ETag>(?:&quot;|&#34;|\")?([^<&\"]*)(?:&quot;|&#34;|\")?</ETag>\s*"
+    r"(?:<[^S/][^<]*</\w+>\s*)*<Size>([0-9]+)</Size>\s*"
+    r"(?:<[^/][^<]*</\w+>\s*)*</Contents>"
 )
+
+
+def _plain_objects(page: str) -> tuple[list[dict[str, Any]], bytes] | None:
+    """The objects, and the page without them; None where an entry has another form."""
+    pieces = _PLAIN.split(page)
+    rest = "".join(pieces[::4])
+    if "<Contents>" in rest:
+        return None
+    found = zip(pieces[1::4], pieces[2::4], pieces[3::4], strict=True)
+    return [{"Key": key, "Size": int(size), "ETag": etag} for key, etag, size in found], rest.encode()
+
+
 _ENTITIES = {"&quot;": '"', "&apos;": "'"}  # besides the three that `unescape` knows
 
 
-def _objects(entries: list[bytes]) -> tuple[list[dict[str, Any]], bytes]:
-    """The objects, and what stands after each of them.
+def _objects(page: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """The objects, and the page without them.
 
     Raises:
         ValueError: an entry has no end, or a field is missing.
     """
+    head, *entries = page.split(b"<Contents>")
     objects = []
-    between = []
+    rest = [head]
     for text in entries:
-        if plain := _PLAIN.match(text):
-            key, etag, size, after = plain.groups()
-            objects.append({"Key": key.decode(), "Size": int(size), "ETag": etag.decode()})
-        else:
-            entry, end, after = text.partition(b"</Contents>")
-            if not end:
-                raise ValueError("an entry that is cut off")
-            objects.append(_object(entry))
-        if after:
-            between.append(after)
-    return objects, b"".join(between)
+        entry, end, after = text.partition(b"</Contents>")
+        if not end:
+            raise ValueError("an entry that is cut off")
+        objects.append(_object(entry))
+        rest.append(after)
+    return objects, b"".join(rest)
 
 
 def _object(entry: bytes) -> dict[str, Any]:
