@@ -10,7 +10,9 @@ import pytest
 from bulkhaul.errors import (
     AccessDenied,
     SourceError,
+    Stopped,
 )
+from bulkhaul.sources.tree import walk
 from bulkhaul.transfer.dataset import (
     Discrepancy,
     SyncLevel,
@@ -18,7 +20,8 @@ from bulkhaul.transfer.dataset import (
     audit_dataset,
     plan_dataset,
 )
-from transfer.outcomes import FILES
+from bulkhaul.transfer.manifest import read_manifest
+from transfer.outcomes import FILES, outcomes
 from transfer.rig import MemoryEngine, Rig, connection_of, folder_wise, write_tree
 
 
@@ -63,6 +66,54 @@ def test_a_damaged_manifest_is_told_and_costs_only_reading(rig: Rig, engine: Mem
     assert set(engine.puts) <= {"p/plate.manifest.jsonl.gz"}
     assert report.ok
     assert any("counts as absent" in note for note in report.notes)
+
+
+def test_a_manifest_that_says_all_of_it_already_is_left_as_it_is(rig: Rig) -> None:
+    write_tree(rig.source, FILES)
+    rig.transfer()
+    before = rig.manifest.stat()
+    assert rig.transfer().files_skipped == len(FILES)
+    assert rig.manifest.stat() == before
+
+
+def test_entries_that_come_or_go_make_a_new_manifest(rig: Rig) -> None:
+    write_tree(rig.source, FILES)
+    rig.transfer()
+    for change in (
+        lambda: (rig.source / "a b").unlink(),
+        lambda: (rig.source / "é").unlink(),  # the last one: nothing in the tree comes after it
+        lambda: (rig.source / "link").symlink_to("0.0"),
+        lambda: (rig.source / "link").unlink(),
+    ):
+        before = rig.manifest.stat()
+        change()
+        assert rig.transfer().ok
+        assert rig.manifest.stat() != before
+        assert set(outcomes(rig)) == {path.relative_to(rig.source).as_posix() for path in files_below(rig.source)}
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+
+
+def test_what_only_a_run_that_was_stopped_knows_comes_into_the_manifest(rig: Rig, engine: MemoryEngine) -> None:
+    write_tree(rig.source, FILES)
+    rig.transfer()
+    (rig.source / "0.0").write_bytes(b"other")
+
+    def stop_before_the_manifest() -> None:
+        if rig.seen[-1].stage == "manifest":
+            raise Stopped("transfer", "told to", "again")
+
+    rig.gate = stop_before_the_manifest
+    with pytest.raises(Stopped):
+        rig.transfer()
+    rig.gate = lambda: None
+    engine.puts.clear()
+    assert rig.transfer().ok
+    assert set(engine.puts) == {"p/plate.manifest.jsonl.gz"}
+    [record] = [record for record in read_manifest(rig.manifest) if record.name == "0.0"]
+    assert record.describes(next(file for file in walk(rig.source) if file.name == "0.0"))  # type: ignore[arg-type]
 
 
 def test_progress_ends_with_all_files_and_bytes(rig: Rig) -> None:

@@ -17,7 +17,7 @@ from bulkhaul.transfer.audit import audit_dataset
 from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.limits import Limits
 from bulkhaul.transfer.listings import Listings
-from bulkhaul.transfer.manifest import Outcome, Record, write_manifest
+from bulkhaul.transfer.manifest import Outcome, Record, manifest_sha256, write_manifest
 from bulkhaul.transfer.merging import earlier_records, sorted_records
 from bulkhaul.transfer.plan import Decision, plan
 from bulkhaul.transfer.planner import Findings
@@ -70,7 +70,8 @@ def transfer_dataset(
 
     `limits` are what this worker goes on with from dataset to dataset (default: those of `options`, begun anew).
 
-    The final manifest is written in any case that ends with a report; it is put beside the target when all is well.
+    The final manifest stands in any case that ends with a report, and is left as it is where it says all of it already;
+    it is put beside the target when all is well.
 
     Raises:
         SourceError: the dataset is missing, unreadable or empty.
@@ -137,9 +138,13 @@ def _transfer(run: Run) -> TransferReport:
             reason = f"{count.entries} records for {expected} entries of the tree"
             raise StorageError(run.workspace.partial, reason, "check the file system of the joblist, then run again")
 
-    marks = sorted_records([planned.marks.records()], folder=run.workspace.scratch)
-    final = count.counted(marked(records(), marks))
-    sha256 = write_manifest(run.workspace.manifest, final, before_replace=balanced)
+    if planned.unchanged:
+        count.in_s3 = expected
+        sha256 = manifest_sha256(run.workspace.manifest)
+    else:
+        marks = sorted_records([planned.marks.records()], folder=run.workspace.scratch)
+        final = count.counted(marked(records(), marks))
+        sha256 = write_manifest(run.workspace.manifest, final, before_replace=balanced)
     notes = _notes(planned.findings)
     if not count.failed:
         notes += abort_leftovers(run)

@@ -10,9 +10,10 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import secrets
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,8 @@ from bulkhaul.fsio import storage_errors, sync_folder
 from bulkhaul.sources.tree import LocalFile
 
 _BLOCK = 1 << 20
-_LEVEL = 4  # ETags and checksums do not shrink: level 6 makes the file 1 % smaller and takes 40 % longer
+_PIECE = 1 << 16  # of lines that are records at the same time
+_LEVEL = 2  # ETags and checksums do not shrink: level 4 makes the file 7 % smaller and takes 60 % longer
 _AT_ONCE = 256  # lines: a call of gzip's writer costs as much as packing a line
 
 
@@ -121,30 +123,64 @@ def from_plain(fields: Any) -> Record:
     return Record(name, _OUTCOMES[outcome], reason, size, mtime_ns, ctime_ns, etag, crc64nvme, _VERIFIED[verified])
 
 
+# A line as `encode` writes it, of values without escapes: a third of the time that JSON takes, for each file again.
+_TEXT = r'"([^"\\\x00-\x1f]*)"'
+_LINE = re.compile(
+    rf'^\{{"name":{_TEXT},"outcome":{_TEXT}(?:,"reason":{_TEXT})?'
+    r'(?:,"size":([0-9]+),"mtime_ns":(-?[0-9]+),"ctime_ns":(-?[0-9]+))?'
+    rf'(?:,"etag":{_TEXT})?(?:,"crc64nvme":{_TEXT})?(?:,"verified":{_TEXT})?\}}$',
+    re.MULTILINE,
+)
+_KEYS = Record._fields
+
+
 def decode(line: bytes) -> Record:
     """The record of a line; keys that a later version added are ignored.
 
     Raises:
         ValueError: not a record.
     """
-    fields = json.loads(line)
-    if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
-        raise ValueError("not a record")
-    get = fields.get
+    text = line.decode()
+    found = _LINE.fullmatch(text)
+    return _record(found.groups("") if found else _values(text))
+
+
+def decode_lines(lines: bytes) -> Iterator[Record]:
+    """Yield the records of whole lines, each with its newline.
+
+    Raises:
+        ValueError: not records.
+    """
+    text = lines.decode()
+    found: list[Sequence[Any]] = _LINE.findall(text)
+    if len(found) != text.count("\n"):
+        found = [_values(line) for line in text.split("\n")[:-1]]
+    return map(_record, found)
+
+
+def _record(values: Sequence[Any]) -> Record:
+    name, outcome, reason, size, mtime_ns, ctime_ns, etag, crc64nvme, verified = values
     try:
         return Record(
-            fields["name"],
-            _OUTCOMES[get("outcome", "")],
-            str(get("reason", "")),
-            int(get("size", 0)),
-            int(get("mtime_ns", 0)),
-            int(get("ctime_ns", 0)),
-            str(get("etag", "")),
-            str(get("crc64nvme", "")),
-            _VERIFIED[get("verified", "")],
+            name,
+            _OUTCOMES[outcome],
+            str(reason),
+            0 if size == "" else int(size),
+            0 if mtime_ns == "" else int(mtime_ns),
+            0 if ctime_ns == "" else int(ctime_ns),
+            str(etag),
+            str(crc64nvme),
+            _VERIFIED[verified],
         )
     except (TypeError, KeyError) as error:
         raise ValueError(str(error)) from error
+
+
+def _values(text: str) -> Sequence[Any]:
+    fields = json.loads(text)
+    if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
+        raise ValueError("not a record")
+    return [fields.get(key, "") for key in _KEYS]
 
 
 class DamagedManifest(ValueError):
@@ -167,22 +203,31 @@ def read_manifest(path: Path) -> Iterator[Record]:
             raise DamagedManifest(f"it is damaged: {error}") from error
         raw.seek(0)
         before = b""
-        with gzip.open(raw) as lines:
-            for line in lines:
-                record = _decoded(line)
-                if record.order <= before:
-                    raise DamagedManifest(f"it is out of order at {record.name!r}")
-                before = record.order
-                yield record
+        for record in _records(raw):
+            if record.order <= before:
+                raise DamagedManifest(f"it is out of order at {record.name!r}")
+            before = record.order
+            yield record
         if not before:  # gzip takes an empty file, as a full disk leaves it, for an empty manifest
             raise DamagedManifest("it holds no record")
 
 
-def _decoded(line: bytes) -> Record:
-    try:
-        return decode(line)
-    except ValueError as error:
-        raise DamagedManifest(f"it has a line that is no record: {error}") from error
+def _records(packed: BinaryIO) -> Iterator[Record]:
+    for lines in _whole_lines(packed):
+        try:
+            yield from decode_lines(lines)
+        except ValueError as error:
+            raise DamagedManifest(f"it has a line that is no record: {error}") from error
+
+
+def _whole_lines(packed: BinaryIO) -> Iterator[bytes]:
+    rest = b""
+    with gzip.open(packed) as file:
+        while block := file.read(_PIECE):
+            lines, newline, rest = (rest + block).rpartition(b"\n")
+            yield lines + newline
+    if rest:
+        yield rest + b"\n"
 
 
 def write_manifest(path: Path, records: Iterable[Record], *, before_replace: Callable[[], None]) -> str:
@@ -205,8 +250,17 @@ def write_manifest(path: Path, records: Iterable[Record], *, before_replace: Cal
         finally:
             private.unlink(missing_ok=True)
         sync_folder(path.parent)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    return manifest_sha256(path)
+
+
+def manifest_sha256(path: Path) -> str:
+    """The SHA-256 of a manifest as it lies there, in hex.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    with storage_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_records(file: BinaryIO, records: Iterable[Record]) -> None:

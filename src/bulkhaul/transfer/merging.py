@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bulkhaul.fsio import storage_errors
@@ -21,6 +21,11 @@ def read_partial(path: Path, *, start: int = 0, end: int | None = None) -> Itera
             continue
 
 
+def holds_records(path: Path) -> bool:
+    """Whether a partial manifest tells of any entry."""
+    return next(_record_lines(path), None) is not None
+
+
 def sorted_partial(path: Path, *, start: int, end: int, folder: Path) -> Iterator[Record]:
     """Yield the same by name; where a name comes more than once the last one counts."""
     return _latest(_in_order(_record_lines(path, start, end), folder=folder))
@@ -35,12 +40,14 @@ def sorted_records(parts: Iterable[Iterable[Record]], *, folder: Path) -> Iterat
 
 
 def earlier_records(
-    manifest: Path, partials: Iterable[Path], *, folder: Path, note: Callable[[str], None]
+    manifest: Path, partials: Sequence[Path], *, folder: Path, note: Callable[[str], None]
 ) -> Iterator[Record]:
     """Yield what earlier generations knew, by name: the last final manifest, and over it the partial ones in turn.
 
     A damaged final manifest counts as absent from where it cannot be read; `note` hears of it.
     """
+    if not partials:  # as after a success
+        return _readable(manifest, note)
     newer = _in_order((line for path in partials for line in _record_lines(path)), folder=folder)
     older = ((_order(record), -1, record) for record in _readable(manifest, note))
     return _latest(heapq.merge(older, newer))

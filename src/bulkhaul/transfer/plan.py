@@ -170,8 +170,8 @@ class Cursor(Generic[T]):
 
     def at(self, here: bytes) -> T | None:
         """The item at `here`, if there is one; it and all before it are stepped over."""
-        for _ in self.before(here):
-            pass
+        while self._head is not None and self._head[0] < here:
+            self._advance()
         if self._head is None or self._head[0] != here:
             return None
         item = self._head[1]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from bulkhaul.sources.tree import walk
 from bulkhaul.transfer.manifest import Outcome, Record
-from bulkhaul.transfer.merging import earlier_records
+from bulkhaul.transfer.merging import earlier_records, holds_records
 from bulkhaul.transfer.plan import Compare, Decision, Extra, Leave, Skip, Upload, plan
 from bulkhaul.transfer.run import Run
 from bulkhaul.transfer.spool import DeferredMetadata
@@ -57,9 +57,16 @@ class Planner:
         self.findings = Findings()
         self.cuts: list[str] = []
         self._on_page = 0
+        self._whole = False  # all that is known stands in the final manifest
+        self._known = self._kept = self._entries = 0
         self.settled = run.record_spool()
         self.marks = run.record_spool()
         self.metadata = DeferredMetadata(run.spool(), folder=run.workspace.scratch)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether each entry has its record in the final manifest already, and nothing else has one there."""
+        return self._whole and self._known == self._kept == self._entries
 
     @contextmanager
     def running(self) -> Iterator[Iterator[list[Upload | Compare]]]:
@@ -87,6 +94,8 @@ class Planner:
                 self._run.requests.gate()
             if not isinstance(decision, Extra):
                 standing.see(decision.name, missing=_is_missing(decision))
+                self._entries += 1
+                self._kept += isinstance(decision, Skip) and decision.reason == "unchanged"
             self._carry_out(decision)
         if found := standing.end():
             self.findings.notes.append(found)
@@ -94,11 +103,17 @@ class Planner:
 
     def _decisions(self) -> Iterator[Decision]:
         run, space = self._run, self._run.workspace
-        earlier = earlier_records(
-            space.manifest, (*space.earlier, space.partial), folder=space.scratch, note=self.findings.notes.append
-        )
+        partials = [path for path in (*space.earlier, space.partial) if holds_records(path)]
+        self._whole = not partials
+        earlier = earlier_records(space.manifest, partials, folder=space.scratch, note=self.findings.notes.append)
         level = run.options.sync_level
-        return plan(walk(run.source), run.listings.objects(), earlier, location=run.location, sync_level=level)
+        known = self._counted(earlier)
+        return plan(walk(run.source), run.listings.objects(), known, location=run.location, sync_level=level)
+
+    def _counted(self, earlier: Iterator[Record]) -> Iterator[Record]:
+        for record in earlier:
+            self._known += 1
+            yield record
 
     def _count_on_page(self, name: str) -> None:
         self._on_page += 1

@@ -17,6 +17,7 @@ from bulkhaul.transfer.plan import Compare, Upload
 from bulkhaul.transfer.zarr import depth
 
 _BATCH = 256
+_LENGTH = 4  # bytes in front of a batch
 
 
 class Spool:
@@ -62,17 +63,14 @@ class RecordSpool:
         """Yield the records as they were added, from the start each time."""
         self._write_batch()
         self._file.seek(0)
-        while True:
-            try:
-                # A fifth of the time that lines of JSON take, written and read by this very process.
-                batch = marshal.load(self._file)  # noqa: S302 - an unnamed file that nobody else can open
-            except EOFError:
-                return
-            yield from map(from_plain, batch)
+        while length := int.from_bytes(self._file.read(_LENGTH)):
+            yield from map(from_plain, marshal.loads(self._file.read(length)))  # noqa: S302 - nobody else can open it
 
     def _write_batch(self) -> None:
         if self._batch:
-            marshal.dump(self._batch, self._file)
+            # A fifth of the time that lines of JSON take. `marshal.load` of a file would read it value by value.
+            packed = marshal.dumps(self._batch)
+            self._file.write(len(packed).to_bytes(_LENGTH) + packed)
             self._batch = []
 
 

@@ -33,7 +33,7 @@ Records = Callable[[], Iterator[Record]]
 class Planned:
     """The end of the first stage; `marks` are what the manifest has to say of Zarr metadata besides.
 
-    `cuts` are keys that part the dataset into pages of a listing.
+    `cuts` are keys that part the dataset into pages of a listing; `unchanged`: the final manifest holds all of it.
     """
 
     records: Records
@@ -41,6 +41,7 @@ class Planned:
     metadata: DeferredMetadata
     marks: RecordSpool
     findings: Findings
+    unchanged: bool
 
 
 def send_chunks(run: Run) -> Planned:
@@ -110,7 +111,7 @@ def _plan_and_send(run: Run) -> Planned:
         raise SourceError(run.source, "the dataset holds no file", "check the path, or remove the job")
     end = run.drain()
     records = _merged(run, planner.settled.records, start, end)
-    return Planned(records, planner.cuts, planner.metadata, planner.marks, planner.findings)
+    return Planned(records, planner.cuts, planner.metadata, planner.marks, planner.findings, planner.unchanged)
 
 
 def _merged(run: Run, settled: Records, start: int, end: int) -> Records:
