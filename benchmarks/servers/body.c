@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+bool with_md5;
+
 static const char CRC_HEADER[] = "x-amz-checksum-crc64nvme";
 
 static bool has_crc(const struct request *request)
@@ -24,6 +26,9 @@ void begin_body(struct request *request)
     body->kept = !strcmp(request->method, "POST");
     const char *told = body->aws_chunked && decoded ? decoded : body->chunked ? NULL : length;
     body->checked = !body->kept && has_crc(request) && (!told || strtoull(told, NULL, 10) <= LARGEST_CHECKED);
+    body->digested = !body->kept && with_md5;
+    if (body->digested)
+        body->md5 = md5_begin();
 }
 
 static void take_content(struct body *body, const char *bytes, size_t length)
@@ -31,6 +36,8 @@ static void take_content(struct body *body, const char *bytes, size_t length)
     body->size += length;
     if (body->checked)
         body->crc = crc64nvme(body->crc, bytes, length);
+    if (body->digested)
+        md5_add(&body->md5, bytes, length);
     if (body->kept && body->text.length + length <= LONGEST_KEPT)
         text_add(&body->text, bytes, length);
 }
@@ -127,7 +134,7 @@ size_t take_body(struct body *body, const char *bytes, size_t length)
 /* How many of the next bytes on the wire need not be seen, only counted. */
 uint64_t dull_bytes(const struct body *body)
 {
-    if (body->kept || body->checked)
+    if (body->kept || body->checked || body->digested)
         return 0;
     uint64_t dull = body->chunked ? (body->outer.state == CHUNK_DATA ? body->outer.left : 0) : body->left;
     if (!body->aws_chunked || body->inner.state >= CHUNKS_DONE)

@@ -39,14 +39,24 @@ static uint64_t mark_of(const struct request *request)
 }
 
 /*
- * The MD5 where the client sent it. Else nothing that clients could take for one, since nobody computes it here: `-1`
+ * The MD5 where it was computed, or else where the client sent it. Else nothing that clients could take for one: `-1`
  * follows, as of an object that was sent in one part.
  */
 static const struct refusal *read_etag(const struct request *request, struct content *content)
 {
-    const char *md5 = header(request, "content-md5");
-    if (md5)
-        return base64_decode(content->etag, sizeof content->etag, md5) ? NULL : &BAD_DIGEST;
+    const char *told = header(request, "content-md5");
+    if (told && !base64_decode(content->etag, sizeof content->etag, told))
+        return &BAD_DIGEST;
+    if (request->body.digested) {
+        uint8_t found[MD5_SIZE];
+        md5_end(request->body.md5, found);
+        if (told && memcmp(found, content->etag, sizeof found))
+            return &BAD_DIGEST;
+        memcpy(content->etag, found, sizeof found);
+        return NULL;
+    }
+    if (told)
+        return NULL;
     uint64_t mark = content->has_crc ? content->crc : mark_of(request);
     to_big_endian(content->etag, mark);
     to_big_endian(content->etag + 8, content->size ^ mark * 0x9e3779b97f4a7c15u);

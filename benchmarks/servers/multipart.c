@@ -64,9 +64,9 @@ void upload_part(const struct request *request, struct bucket *bucket, struct an
     tell_content(answer, &content);
 }
 
-/* Adds one `<Part>` of the client's list to the whole. */
+/* Adds one `<Part>` of the client's list to the whole, and its ETag to the whole's. */
 static const struct refusal *add_part(const struct upload *upload, struct span xml, uint32_t *last,
-                                      struct content *whole)
+                                      struct content *whole, struct md5 *etags)
 {
     struct span again = xml, number = element(&xml, "PartNumber"), etag = element(&again, "ETag");
     unsigned long wanted = number.at ? strtoul(number.at, NULL, 10) : 0;
@@ -78,12 +78,7 @@ static const struct refusal *add_part(const struct upload *upload, struct span x
         return &INVALID_PART;
     whole->size += part->content.size;
     whole->parts++;
-    /* A made-up digest of the parts' ETags: the real one would be their MD5. */
-    uint64_t half = crc64nvme(*last, (const char *)part->content.etag, sizeof part->content.etag);
-    for (int at = 0; at < 8; at++, half >>= 8) {
-        whole->etag[at] ^= (uint8_t)half;
-        whole->etag[at + 8] += (uint8_t)half;
-    }
+    md5_add(etags, part->content.etag, sizeof part->content.etag);
     return NULL;
 }
 
@@ -92,12 +87,14 @@ static const struct refusal *put_together(const struct request *request, const s
 {
     struct span xml = {request->body.text.bytes, request->body.text.length};
     uint32_t last = 0;
+    struct md5 etags = md5_begin();
     const struct refusal *refusal = read_content(request, whole); /* its checksum, if it tells one */
     if (refusal)
         return refusal;
     *whole = (struct content){.modified = whole->modified, .crc = whole->crc, .has_crc = whole->has_crc};
     for (struct span part = element(&xml, "Part"); part.at && !refusal; part = element(&xml, "Part"))
-        refusal = add_part(upload, part, &last, whole);
+        refusal = add_part(upload, part, &last, whole, &etags);
+    md5_end(etags, whole->etag);
     return refusal || whole->parts ? refusal : &MALFORMED_XML;
 }
 

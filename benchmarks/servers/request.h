@@ -2,12 +2,16 @@
 #ifndef REQUEST_H
 #define REQUEST_H
 
+#include "md5.h"
 #include "text.h"
 
 enum { MOST_HEADERS = 64, MOST_PARAMETERS = 24, LONGEST_HEAD = 64 << 10, LONGEST_KEPT = 16 << 20 };
 
 /* Bodies up to this size are checked against their CRC64NVME, larger ones are trusted. */
 enum { LARGEST_CHECKED = 4096 };
+
+/* The MD5 of all that is put is computed. */
+extern bool with_md5;
 
 struct field {
     const char *name;
@@ -24,11 +28,12 @@ struct chunks {
 };
 
 struct body {
-    bool chunked, aws_chunked, kept, checked, complete;
+    bool chunked, aws_chunked, kept, checked, digested, complete;
     uint64_t left; /* of Content-Length */
     struct chunks outer, inner;
     uint64_t size; /* without any chunks' framing */
     uint64_t crc;  /* where it is checked */
+    struct md5 md5; /* where it is digested */
     struct text text; /* where it is kept */
     char trailer_crc[16];
 };

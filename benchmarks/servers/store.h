@@ -2,6 +2,7 @@
 #ifndef STORE_H
 #define STORE_H
 
+#include "md5.h"
 #include "text.h"
 
 enum { LONGEST_KEY = 1024, LONGEST_META = 2048, LONGEST_BUCKET = 63 };
@@ -10,7 +11,7 @@ enum { LONGEST_KEY = 1024, LONGEST_META = 2048, LONGEST_BUCKET = 63 };
 struct content {
     uint64_t size, crc;
     uint64_t modified; /* milliseconds since 1970 */
-    uint8_t etag[16];
+    uint8_t etag[MD5_SIZE];
     uint32_t parts; /* follows the ETag after `-`; 0: the ETag is an MD5 */
     bool has_crc;
 };
