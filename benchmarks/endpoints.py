@@ -20,7 +20,7 @@ from servers.seaweed import ADMIN, Keys, Seaweed, plain_client  # noqa: E402
 
 BUCKET = "bench"
 ROUND_TRIP_MS = 40
-EVERYWHERE = frozenset({"sink", "far sink", "seaweed"})
+EVERYWHERE = frozenset({"sink", "sink with MD5", "far sink", "seaweed"})
 _SIZE = re.compile(rb"<Size>(\d+)</Size>")
 _MORE = re.compile(rb"<NextContinuationToken>(.*?)</NextContinuationToken>")
 _ANYBODY = Keys("anybody", "any", "any", ())
@@ -99,11 +99,19 @@ class Sink(Endpoint):
 
 @contextmanager
 def endpoints(folder: Path, names: set[str]) -> Iterator[dict[str, Endpoint]]:
-    """The named servers, running: `sink`, `far sink` (behind a round trip) and `seaweed`."""
+    """The named servers, running, and all sinks: `far sink` is behind a round trip, `sink with MD5` digests bodies."""
     subprocess.run(["make", "-s", "-C", HERE / "servers", "sink", "delay"], check=True)
-    with _program("sink") as port, _program("delay", f"127.0.0.1:{port}", str(ROUND_TRIP_MS)) as far:
-        own = f"http://127.0.0.1:{port}"
-        found: dict[str, Endpoint] = {"sink": Sink(own, own), "far sink": Sink(f"http://127.0.0.1:{far}", own)}
+    with (
+        _program("sink") as port,
+        _program("sink", "--md5") as digesting,
+        _program("delay", f"127.0.0.1:{port}", str(ROUND_TRIP_MS)) as far,
+    ):
+        own, md5 = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{digesting}"
+        found: dict[str, Endpoint] = {
+            "sink": Sink(own, own),
+            "sink with MD5": Sink(md5, md5),
+            "far sink": Sink(f"http://127.0.0.1:{far}", own),
+        }
         if "seaweed" not in names:
             yield found
             return

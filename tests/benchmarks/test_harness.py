@@ -70,7 +70,9 @@ def test_a_small_run_measures_each_program_on_each_workload(folder: Path, progra
             assert [all(sample[figure] > 0 for figure in FIGURES) for sample in found["samples"]] == [True]
     requests = measured["W1"]["programs"]["bulkhaul"]["samples"][0]["requests"]
     assert requests["put"] >= WORKLOADS["W1"].scaled(SCALE).count
-    assert measured["W4"]["programs"]["bulkhaul"]["samples"][0]["requests"]["put"] < 5, "it was all there"
+    again = measured["W4"]["programs"]["bulkhaul"]["samples"][0]["requests"]
+    assert again["put"] < 5, "it was all there"
+    assert again["head"] == 0, "listings say enough"
 
 
 @pytest.mark.s3
@@ -105,4 +107,5 @@ def test_a_part_of_a_workload_is_a_part_of_each_kind_and_of_a_single_files_bytes
 
 def test_programs_that_take_minutes_get_a_tenth_or_less_of_the_files() -> None:
     assert {name for name, one in PROGRAMS.items() if one.slow_at >= EVERYWHERE} == {"aws", "naive"}
+    assert {load.server for load in WORKLOADS.values()} == EVERYWHERE
     assert all(load.slow_share <= 0.1 for load in WORKLOADS.values() if load.count > 2)
