@@ -7,6 +7,8 @@ gives no sign: a worker that is stopped or has lost its claim sends no more, and
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -188,6 +190,7 @@ def _serve(channel: Channel) -> None:
 
 def main() -> None:
     """Serve the worker that started this process until it closes the pipe."""
+    atexit.register(gc.freeze)  # the worker waits for its end, and nothing is gained by a last look for garbage
     # What stops a worker may reach all its processes; it ends what it has begun and then closes the pipe.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)
