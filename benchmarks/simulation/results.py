@@ -19,6 +19,8 @@ NOTES = [
     "table of standings, expiry by observation, succession, requeueing, retries, pacing and the cap of a bucket.",
     "The file system calls of each step were counted on the real code; each takes 0.5 to 5 ms, evenly drawn. Listings "
     "bring 500 names a call. Locks of single jobs are always free, and no call waits for another's.",
+    "A worker is idle from the first pause of its search until it has a job or goes home, where that takes 30 s or "
+    "more. The calls of its search before that pause, tries and listings, are shown beside it.",
     "S3 takes 3,500 PUT a second for a prefix and a tenth of a second's worth at once, and answers SlowDown to the "
     "rest; a PUT takes about 30 ms. The rate of a prefix does not grow, as Amazon's does in time.",
     "Plates have 1,000 files in the mean, drawn log-normally, on ten prefixes that give 90 % of their limit. A node "
@@ -63,8 +65,9 @@ def of_joblist(outcome: Outcome) -> Table:
         ["metadata operations/s of all, most in 10 s", _figure(max(store.curve.values()) / SLOT)],
         ["metadata operations for each job", _figure(calls / campaign.jobs)],
         ["seconds that a worker was idle, mean", _figure(account.idle_seconds / campaign.workers)],
-        ["metadata operations/s of an idle worker (<= 0.2)", _per_second(waiting, account.idle_seconds)],
-        ["the same with its looks at owners", _per_second(account.idle_calls.total(), account.idle_seconds)],
+        ["metadata operations from a worker's last job to that wait, mean", _per(account.before_waits, account.waits)],
+        ["metadata operations/s of an idle worker (<= 0.2)", _per(waiting, account.idle_seconds)],
+        ["the same with its looks at owners", _per(account.idle_calls.total(), account.idle_seconds)],
         ["jobs given back at the time limit", account.released],
         ["claims taken over", len(account.taken_over)],
         ["claims lost by workers that were frozen", account.lost_claims],
@@ -168,8 +171,8 @@ def printed(results: dict[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _per_second(calls: int, seconds: float) -> float:
-    return _figure(calls / seconds) if seconds else 0
+def _per(calls: int, unit: float) -> float:
+    return _figure(calls / unit) if unit else 0
 
 
 def _figure(value: float) -> float:

@@ -28,6 +28,8 @@ class Account:
     sent: int = 0
     duplicates: int = 0
     requeued: int = 0
+    waits: int = 0
+    before_waits: int = 0
     idle_seconds: float = 0.0
     idle_calls: Counter[str] = field(default_factory=Counter)
     taken_over: list[float] = field(default_factory=list)

@@ -68,9 +68,9 @@ class Store:
         drawn = self._random.gauss(count * _MEAN, count**0.5 * _SPREAD)
         return min(max(drawn, count * _LEAST), count * _MOST)
 
-    def listing(self, entries: int) -> float:
-        """Note the listing of a folder; the seconds that it takes."""
-        return self.calling("listings", 1 + entries / _ENTRIES)
+    def listing_calls(self, entries: int) -> int:
+        """How many calls the listing of a folder makes."""
+        return 1 + entries // _ENTRIES
 
     def note_beats(self, began: float, seconds: float, calls: float) -> None:
         """Note calls that came evenly over some seconds."""
@@ -119,7 +119,7 @@ class Store:
         self._scanners[place] = by
         began, serial = self.world.now, 1 + (self.sighting.index.serial if self.sighting else 0)
         rows: list[Row] = []
-        yield self.listing(len(self.names) + 2 * len(self.records))
+        yield self.calling("listings", self.listing_calls(len(self.names) + 2 * len(self.records)))
         size = max(1, len(self.names) // _CHUNKS)
         for start in range(0, len(self.names), size):
             names = self.names[start : start + size]

@@ -24,7 +24,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _SENDING = 30.0  # seconds between two looks at the share of the prefix
 _SEEN_AGAIN = 5_000.0  # files a second that a successor finds there already
 _LOG_SECONDS = 60.0
-_IDLE = 30.0  # seconds without a job from which on a worker counts as idle
+_IDLE = 30.0  # seconds from a worker's first pause to its next job from which on it was idle, not looking for work
 IN_FLIGHT = Pacing(64).limit
 """Requests of one worker that a freeze may catch under way."""
 Wait = Generator[float, None, None]
@@ -54,7 +54,9 @@ class Worker:
         end = None if limit is None else self._date() + timedelta(seconds=limit)
         self._stop = StopRequest(deadline=end, now=self._date)
         self._files_of_claim = 0
+        self._last_beat, self._held, self._holds_since = self.began, 0.0, float("inf")
         self._own_calls: Counter[str] = Counter()
+        self._waits_since: tuple[float, Counter[str]] | None = None
         self._scanned = 0.0
 
     def life(self) -> Wait:
@@ -62,6 +64,7 @@ class Worker:
         try:
             while (record := (yield from self._claim_next())) is not None:
                 yield from self._transfer(record)
+                self._let_go()
         except Stopped:
             self.stopped = True
         self.left = True
@@ -71,16 +74,17 @@ class Worker:
         """It has gone home, or was killed."""
         store, now = self.site.store, self.site.store.world.now
         self.died_at = now
-        seconds = now - self.began
-        store.note_beats(self.began, seconds, seconds / self.site.times.heartbeat * store.costs.beat_and_look)
+        held = self._held + max(0.0, now - self._holds_since)
+        store.note_beats(self.began, now - self.began, held / self.site.times.heartbeat * store.costs.beat_and_look)
 
     def beat(self, now: float) -> float:
-        """When the last beat before `now` was written."""
+        """When the last beat before `now` was written; without a job it does not beat."""
         at = min(now, self.died_at)
         if self.frozen[0] <= at < self.frozen[1]:
             at = self.frozen[0]
         start = self.began if at < self.frozen[1] else self.frozen[1]
-        return start + (at - start) // self.site.times.heartbeat * self.site.times.heartbeat
+        beat = start + (at - start) // self.site.times.heartbeat * self.site.times.heartbeat
+        return beat if beat >= self._holds_since else self._last_beat
 
     def live(self, now: float) -> bool:
         """Whether it may send something now without another beat."""
@@ -98,14 +102,15 @@ class Worker:
         return EPOCH + timedelta(seconds=self.site.store.world.now)
 
     def _claim_next(self) -> Generator[float, None, Record | None]:
-        asked, calls = self.site.store.world.now, self._own_calls.copy()
-        self._scanned = 0.0
+        self._waits_since, calls = None, self._own_calls.total()
         try:
             return (yield from self._seek())
         finally:
-            seconds = self.site.store.world.now - asked - self._scanned
-            if seconds >= _IDLE:
-                self._note_idle(seconds, self._own_calls - calls)
+            if self._waits_since is not None:
+                since, known = self._waits_since
+                seconds = self.site.store.world.now - since - self._scanned
+                if seconds >= _IDLE:
+                    self._note_idle(seconds, self._own_calls - known, before=known.total() - calls)
 
     def _seek(self) -> Generator[float, None, Record | None]:
         steps = self._seeker.steps()
@@ -133,10 +138,10 @@ class Worker:
             case Refresh():
                 return (yield from self._refresh(step))
             case Names():
-                yield store.listing(len(store.names))
+                yield self._calling("listings", store.listing_calls(len(store.names)))
                 return store.offers.copy()
             case Numbers():
-                yield store.listing(2 * len(store.records))
+                yield self._calling("listings", store.listing_calls(2 * len(store.records)))
                 return store.numbers
             case Look():
                 yield self._calling("looks", costs.look)
@@ -146,6 +151,8 @@ class Worker:
                     return Sign.DEAD if is_open(record) else Sign.ALIVE
                 return self._look(owner)
             case Pause():
+                if self._waits_since is None:
+                    self._waits_since, self._scanned = (store.world.now, self._own_calls.copy()), 0.0
                 yield step.seconds if self._limit is None else min(step.seconds, max(0.0, self.seconds_left()))
         return None
 
@@ -189,18 +196,27 @@ class Worker:
         cost = costs.take_over if takes_over else costs.claim
         record = claim_after(name, before, self.owner, progress=self._progress_of(before) if takes_over else None)
         yield self._calling("claims", cost // 2)
+        if not self.live(store.world.now):  # after a long wait
+            self._last_beat = store.world.now
+            yield self._calling("beats", costs.beat)
         if not store.put(record, live=self._is_live):
             yield self._calling("missed", costs.missed // 2)
             self.site.account.missed += 1
             return None
         if before is not None and takes_over:
             self.site.account.taken_over.append(store.world.now - self.site.workers[before.owner.worker].silent_since)
-        self._files_of_claim = 0
+        self._files_of_claim, self._holds_since = 0, store.world.now
         yield self._calling("claims", cost // 2)
         if is_deadly(record):
             yield from self._end(record, End.ERROR)
+            self._let_go()
             return None
         return record
+
+    def _let_go(self) -> None:
+        now = self.site.store.world.now
+        self._last_beat, self._held = self.beat(now), self._held + now - self._holds_since
+        self._holds_since = float("inf")
 
     @property
     def silent_since(self) -> float:
@@ -271,8 +287,9 @@ class Worker:
         account.last_end = site.store.world.now
         yield self._calling("ends", cost // 2)
 
-    def _note_idle(self, seconds: float, calls: Counter[str]) -> None:
-        account, times = self.site.account, self.site.times
+    def _note_idle(self, seconds: float, calls: Counter[str], *, before: int) -> None:
+        account = self.site.account
+        account.waits += 1
+        account.before_waits += before
         account.idle_seconds += seconds
         account.idle_calls.update(calls)
-        account.idle_calls["beats"] += round(seconds / times.heartbeat * self.site.store.costs.beat)

@@ -60,6 +60,19 @@ def test_a_lost_nodes_jobs_run_again_within_a_lease_and_two_scans_once_somebody_
     assert max(outcome.account.taken_over) <= busy + 1.25 * 180 + 2 * longest
 
 
+def waiting_calls(outcome: Outcome) -> int:
+    """All calls of idle workers but the looks at owners."""
+    return outcome.account.idle_calls.total() - outcome.account.idle_calls["looks"]
+
+
+@pytest.mark.parametrize("campaign", [SMALL, SHORT_TASKS], ids=["deaths", "time limits"])
+def test_an_idle_worker_asks_little(campaign: Campaign, costs: Costs) -> None:
+    outcome = simulate(campaign, costs)
+    account = outcome.account
+    assert account.idle_seconds > SMALL.workers * 60, "many wait for the lost node's jobs"
+    assert waiting_calls(outcome) / account.idle_seconds <= 0.2
+
+
 def test_a_worker_that_waits_for_a_long_scan_asks_little(costs: Costs) -> None:
     # As long as a scan of 10^5 jobs: fifteen minutes.
     slow = dataclasses.replace(costs, scan_todo=10_000.0, scan_done=10_000.0)
@@ -68,8 +81,7 @@ def test_a_worker_that_waits_for_a_long_scan_asks_little(costs: Costs) -> None:
     assert len(outcome.store.scans) <= 4, "patience with a scan that nobody expects to be so long"
     account = outcome.account
     assert account.idle_seconds > SMALL.workers * 1_000
-    kinds = account.idle_calls
-    assert (kinds["scan lock"] + kinds["index"] + kinds["beats"]) / account.idle_seconds <= 0.2
+    assert waiting_calls(outcome) / account.idle_seconds <= 0.1
 
 
 def test_the_same_seed_gives_the_same_results_and_another_does_not() -> None:

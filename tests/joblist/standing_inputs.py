@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bulkhaul.joblist.heartbeat import Heartbeat, LeaseTimes
+from bulkhaul.joblist.heartbeat import Heartbeat, LeaseTimes, Progress
 from bulkhaul.joblist.job import Owner
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.ledger import End, new_record, publish
@@ -67,10 +67,11 @@ def write_ledger(joblist: Joblist, state: str, name: str = "a") -> Owner:
 
 @contextmanager
 def beating(joblist: Joblist, owner: Owner) -> Iterator[None]:
-    """Beats of `owner` for the block."""
+    """Beats of `owner`, which holds a job, for the block."""
     folder = joblist.state_path("heartbeat")
     folder.mkdir(parents=True, exist_ok=True)
     beats = Heartbeat(folder / owner.worker, LeaseTimes(SHORT["lease_ttl"], SHORT["heartbeat"]))
+    beats.carry(Progress("a", 1), None)
     beats.start()
     try:
         yield

@@ -5,16 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bulkhaul.errors import StorageError, UsageError
+from bulkhaul.joblist.claiming import Claimer
 from bulkhaul.joblist.heartbeat import Heartbeat, LeaseTimes, Progress, read_heartbeat, read_progress
 from bulkhaul.joblist.job import Owner
+from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.liveness import Observer, Sign, process_gone, this_owner
+from bulkhaul.joblist.locks import file_lock
 from bulkhaul.joblist.paths import JoblistPaths
-from joblist.standing_inputs import far_owner
+from joblist.standing_inputs import far_owner, make_job
 
 TTL = 180.0
 
@@ -146,6 +150,65 @@ def test_a_beat_counts_only_after_the_look_at_the_ledger(paths: JoblistPaths, cl
     with pytest.raises(StorageError):
         heartbeat.renew()
     assert not heartbeat.fresh()
+
+
+def _changes(path: Path, before: bytes, *, within: float) -> bool:
+    until = time.monotonic() + within
+    while (changed := read_heartbeat(path) != before) is False and time.monotonic() < until:
+        time.sleep(0.01)
+    return changed
+
+
+def test_a_worker_beats_while_it_holds_a_job(paths: JoblistPaths) -> None:
+    path = paths.heartbeat("w")
+    heartbeat = Heartbeat(path, LeaseTimes(0.3, 0.05))
+    heartbeat.start()
+    try:
+        first = read_heartbeat(path)
+        assert first, "one beat at its start"
+        assert not _changes(path, first, within=0.5)
+        heartbeat.carry(Progress("a", 1), None)
+        assert _changes(path, first, within=30)
+        heartbeat.carry(None, None)
+        time.sleep(0.2)  # a beat under way
+        assert not _changes(path, read_heartbeat(path), within=0.5)
+    finally:
+        heartbeat.stop(remove=True)
+
+
+def _claimer(paths: JoblistPaths, clock: Clock) -> tuple[Claimer, Heartbeat, Path]:
+    """A worker without a thread that beats, on a joblist with the jobs `a` and `b`."""
+    for name in "ab":
+        make_job(Joblist(paths.folder), name)
+    owner = this_owner()
+    heartbeat = Heartbeat(paths.heartbeat(owner.worker), LeaseTimes(TTL, 20), clock=clock)
+    heartbeat.renew()
+    observer = Observer(paths, TTL, nobody_gone, clock=clock)
+    claimer = Claimer(paths, owner, lock=file_lock, heartbeat=heartbeat, observer=observer)
+    return claimer, heartbeat, paths.heartbeat(owner.worker)
+
+
+def test_who_waited_for_two_thirds_of_a_lease_beats_before_it_claims(paths: JoblistPaths, clock: Clock) -> None:
+    claimer, heartbeat, path = _claimer(paths, clock)
+    first = read_heartbeat(path)
+    clock.now += 120
+    assert claimer.claim("a")
+    assert read_heartbeat(path) == first, "the last beat is good"
+    claimer.give_up()
+    clock.now += 1
+    assert claimer.claim("b")
+    assert read_heartbeat(path) != first
+    assert heartbeat.fresh()
+
+
+def test_who_cannot_beat_claims_nothing(paths: JoblistPaths, clock: Clock) -> None:
+    claimer, _, path = _claimer(paths, clock)
+    path.unlink()
+    path.mkdir()
+    clock.now += 121
+    with pytest.raises(StorageError):
+        claimer.claim("a")
+    assert list(paths.ledger.iterdir()) == []
 
 
 def test_the_file_carries_the_progress_in_one_block_however_long_the_name(paths: JoblistPaths) -> None:

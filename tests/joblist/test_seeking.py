@@ -167,6 +167,25 @@ def test_what_others_claimed_meanwhile_is_looked_at_before_going_home() -> None:
     assert joblist.count()["Numbers"] >= 1
 
 
+def test_who_waits_for_a_fresh_index_tries_few_of_an_older_one() -> None:
+    joblist = Joblist(present=index(3, Standing.ENDED))
+    coming = iter((index(4, *[Standing.FREE] * 200), index(5, Standing.ENDED)))
+
+    def scan_ends() -> None:
+        joblist.present = next(coming)
+
+    joblist.while_paused = scan_ends
+    assert not joblist.claim(joblist.seeker())
+    assert joblist.count()["Try"] == 8
+
+
+def test_who_has_a_fresh_index_tries_all_that_it_offers() -> None:
+    fresh = own(index(3, *[Standing.FREE] * 200))
+    joblist = Joblist(scanned=lambda: fresh)
+    assert not joblist.claim(joblist.seeker())
+    assert len({step.name for step in joblist.made if isinstance(step, Try)}) == 200
+
+
 class Overtaken(Joblist):
     """After the fresh scan and sixteen misses a newer index offers nothing, which is all given back."""
 

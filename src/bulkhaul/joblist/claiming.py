@@ -99,6 +99,8 @@ class Claimer:
         takes_over = before is not None and before.end is None
         progress = read_progress(self._paths.heartbeat(before.owner.worker)) if before and takes_over else None
         record = claim_after(name, before, self._owner, progress=progress)
+        # A worker without a job does not beat: after a long wait it shows that it lives before it owns one.
+        self._heartbeat.renew(only_if_stale=True)
         if not publish(self._paths.ledger, record):
             return None
         if before and takes_over and before.owner.worker != self._owner.worker:

@@ -88,7 +88,7 @@ def read_progress(path: Path) -> Progress | None:
 
 
 class Heartbeat:
-    """The beating thread of one worker; at most one job at a time rides on it."""
+    """The beating thread of one worker; at most one job at a time rides on it, and without any it does not beat."""
 
     def __init__(self, path: Path, times: LeaseTimes, *, clock: Callable[[], float] = boot_seconds) -> None:
         self._path = path
@@ -151,6 +151,8 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self._times.heartbeat):
+            if self._progress is None:
+                continue  # nobody looks at the beats of a worker that holds no job
             try:
                 self.renew()
             except StorageError as error:

@@ -25,6 +25,7 @@ _FIRST_PAUSE = 0.1  # seconds of a wait for another's scan
 _SCANS_PATIENCE = 3  # scans as long as the last one that another's may take
 _JOB_SECONDS = 0.02  # of a scan whose like was never seen: three operations of 5 ms a job, and some
 _MISSES = 16  # jobs in a row that others were faster at: what is known is old
+_FEW = 8  # jobs to try of an index while a newer one is waited for
 _LISTED = 256  # jobs from which on one listing of the ledger is cheaper than a look at each
 _WATCHED = 32  # owners that one idle worker looks at
 
@@ -140,10 +141,10 @@ class Seeker:
             self._todo = yield Names()
             self._listed = len(self._todo)
 
-    def _try_todo(self) -> Generator[Step, Any, tuple[bool, dict[str, int]]]:
-        """True for a job claimed, or those that somebody else was faster at."""
+    def _try_todo(self, *, most: float = float("inf")) -> Generator[Step, Any, tuple[bool, dict[str, int]]]:
+        """True for a job claimed, or those that somebody else was faster at, `most` at most."""
         missed: dict[str, int] = {}
-        while (offer := self._next_todo()) is not None:
+        while len(missed) < most and (offer := self._next_todo()) is not None:
             if (yield Try(*offer)):
                 return True, {}
             missed.update([offer])
@@ -194,7 +195,8 @@ class Seeker:
             if sighting.own or sighting.index.serial >= wanted:
                 self.seen = sighting.index.rows
                 return False
-            claimed, _ = yield from self._try_todo()
+            # A newer one comes, and many wait for it: none of them has to try all that this one offers.
+            claimed, _ = yield from self._try_todo(most=_FEW)
             if claimed:
                 return True
 
@@ -205,17 +207,18 @@ class Seeker:
         asked, give_up = float("-inf"), self._clock() + self._patience()
         # Widely drawn: of all who wait the first should have ended its scan before the next loses its patience.
         alone = give_up + self._patience() * (1 + self._random.random())
-        while True:
-            sighting: Sighting | None = yield Reread(self._version)
-            if sighting is None and self._clock() - asked >= min(patience, self._times.ttl):
+        sighting: Sighting | None = None
+        while sighting is None:
+            if self._clock() - asked >= min(patience, self._times.ttl):
                 # A scanner that was stopped in the middle may hold the lock for ever, and so may a second one.
                 now = self._clock()
                 sighting = yield Refresh(self._version, force=now > give_up, alone=now > alone)
                 asked, patience = self._clock(), 4 * patience
-            if sighting is not None:
-                return sighting
-            yield Pause(min(pause, self._times.ttl / 2))
-            pause *= 2
+            if sighting is None:
+                yield Pause(min(pause, self._times.ttl / 2))
+                sighting = yield Reread(self._version)
+                pause *= 2
+        return sighting
 
     def _watch(self, held: dict[str, int], wait: LastWait) -> Steps:
         """Look at owners of the jobs `held` until each is known alive; True: some job is there for the taking.
