@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -99,6 +100,22 @@ def test_several_ranges_are_asked_for_at_once() -> None:
     listing = list_ranges(Meeting(AT_ONCE), "lab/", KEYS[: 2 * AT_ONCE - 1])
 
     assert [one.key for one in listing] == KEYS
+
+
+def test_the_next_page_is_asked_for_while_this_one_is_read(make: MakeEngine, stub: StubS3) -> None:
+    stub.store.page_size = 7
+    for key in KEYS:
+        stub.store.put("bucket", key, b"x")
+
+    listing = list_ranges(on_stub(make, stub), "lab/", [])
+    first = next(listing)
+
+    until = time.monotonic() + 20
+    while stub.log.counts()["ListObjectsV2"] < 2:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert [one.key for one in (first, *listing)] == KEYS
+    assert stub.log.counts() == {"ListObjectsV2": 15}
 
 
 def test_no_more_than_so_many_ranges_are_begun_ahead() -> None:

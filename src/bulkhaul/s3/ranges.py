@@ -17,6 +17,8 @@ from bulkhaul.s3.engine import Engine, RemoteObject, Repeat, once
 AT_ONCE = 8
 """Ranges whose first page is asked for before it is needed; a page of 1,000 objects takes half a megabyte."""
 
+_PAGE = 1000  # objects
+
 
 def list_ranges(engine: Engine, prefix: str, cuts: Sequence[str], *, repeat: Repeat = once) -> Iterator[RemoteObject]:
     """Yield the objects whose key begins with `prefix`, cut into ranges behind each of `cuts`, keys in byte order.
@@ -25,42 +27,60 @@ def list_ranges(engine: Engine, prefix: str, cuts: Sequence[str], *, repeat: Rep
         S3Error: what `repeat` could not cure.
     """
     waiting = deque(pairwise(["", *cuts, None]))
-    begun: deque[_Range] = deque()
+    begun: deque[Iterator[RemoteObject]] = deque()
     while waiting or begun:
         while waiting and len(begun) < AT_ONCE:
             after, last = waiting.popleft()
             assert after is not None
-            begun.append(_Range(engine.list_objects(prefix, after=after, repeat=repeat), last))
-        yield from begun.popleft().objects()
+            listing = engine.list_objects(prefix, after=after, repeat=repeat)
+            first = _Pull(listing, 1)
+            begun.append(_open_range(first, listing) if last is None else _range(first, listing, last))
+        yield from begun.popleft()
 
 
-class _Range:
-    """A range whose first page a thread of its own asks for; whoever reads on asks for the others."""
+def _open_range(first: _Pull, listing: Iterator[RemoteObject]) -> Iterator[RemoteObject]:
+    """All to the end, whose next page is asked for while this one is read."""
+    pulled = first
+    while objects := pulled.objects():
+        pulled = _Pull(listing, _PAGE)
+        yield from objects
 
-    def __init__(self, listing: Iterator[RemoteObject], last: str | None) -> None:
+
+def _range(first: _Pull, listing: Iterator[RemoteObject], last: str) -> Iterator[RemoteObject]:
+    """All up to `last`, and no page more than that takes."""
+    for found in chain(first.objects(), listing):
+        # Strings compare by code point, which is the order of their UTF-8.
+        if found.key <= last:
+            yield found
+        if found.key >= last:
+            return
+
+
+class _Pull:
+    """The next `count` objects of a listing, which a thread of its own asks for; nobody else reads it meanwhile."""
+
+    def __init__(self, listing: Iterator[RemoteObject], count: int) -> None:
         self._listing = listing
-        self._last = last
-        self._first: list[RemoteObject] = []
+        self._count = count
+        self._objects: list[RemoteObject] = []
         self._error: BaseException | None = None
         # A daemon: a request that hangs cannot keep a stopped worker from ending.
-        self._thread = threading.Thread(target=self._begin, name="listing", daemon=True)
-        with suppress(RuntimeError):  # the node's limit of threads: the reader asks for all pages
+        self._thread = threading.Thread(target=self._pull, name="listing", daemon=True)
+        with suppress(RuntimeError):  # the node's limit of threads: the reader asks
             self._thread.start()
 
-    def objects(self) -> Iterator[RemoteObject]:
-        if self._thread.ident is not None:
+    def objects(self) -> list[RemoteObject]:
+        """What came; nothing when the listing has ended."""
+        if self._thread.ident is None:
+            self._pull()
+        else:
             self._thread.join()
         if self._error is not None:
             raise self._error
-        for found in chain(self._first, self._listing):
-            # Strings compare by code point, which is the order of their UTF-8.
-            if self._last is None or found.key <= self._last:
-                yield found
-            if self._last is not None and found.key >= self._last:
-                return  # before the next page is asked for
+        return self._objects
 
-    def _begin(self) -> None:
+    def _pull(self) -> None:
         try:
-            self._first = list(islice(self._listing, 1))
+            self._objects = list(islice(self._listing, self._count))
         except BaseException as error:  # noqa: BLE001 - a thread hands whatever ended it to its reader
             self._error = error

@@ -82,7 +82,9 @@ class StandingMetadata:
 
     def see(self, name: str, *, missing: bool) -> None:
         """Take the next file: was it `missing` in S3 before this transfer?"""
-        self._enter(name.rpartition("/")[0])
+        folder = name.rpartition("/")[0]
+        if folder != self._open[-1].path:
+            self._enter(folder)
         here = self._open[-1]
         if not is_metadata(name):
             if missing:
