@@ -60,8 +60,10 @@ def probe(connection: Connection, token: str, *, gate: Gate = open_gate) -> Feat
     trial = _Trial(connection, token, gate)
     trial.check_listing()
     with trial.cleanup() as leftovers, ThreadPoolExecutor(1, thread_name_prefix="probe") as beside:
+        # Alone: the first write into a new bucket makes SeaweedFS grow a volume, and of two one waits a second more.
+        first = trial.probe_first_write()
         multipart = beside.submit(trial.probe_multipart)
-        features = Features(**trial.probe_object(), **multipart.result())
+        features = Features(**first, **trial.probe_object(), **multipart.result())
     return replace(features, leftovers=tuple(leftovers))
 
 
@@ -128,17 +130,18 @@ class _Trial:
                 f"set `region` or AWS_REGION to {region}",
             )
 
-    def probe_object(self) -> dict[str, Any]:
+    def probe_first_write(self) -> dict[str, Any]:
         with _right("s3:PutObject", self._location):
             self._written.append(self._key)  # even when the answer is lost
-            enforced = self._damage_refused("put_object", Key=self._key, Body=self._body)
+            return {"checksum_enforced": self._damage_refused("put_object", Key=self._key, Body=self._body)}
+
+    def probe_object(self) -> dict[str, Any]:
         self.put()
         try:
             head = self._call("head_object", Key=self._key, ChecksumMode="ENABLED")
         except _LACKS:
             head = None
         return {
-            "checksum_enforced": enforced,
             "conditional_put": self._conditional_put(),
             "head": head is not None,
             "checksum_stored": head is not None and head.get("ChecksumCRC64NVME") == self._crc,
