@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
-# 100,000 lines of about 200 bytes are some 30 MB of Python objects.
-_RUN_LINES = 100_000
+# 50,000 lines of about 250 bytes are some 15 MB of Python objects.
+_RUN_LINES = 50_000
 
 
 def sorted_lines(lines: Iterable[bytes], *, folder: Path, run_lines: int = _RUN_LINES) -> Iterator[bytes]:
@@ -27,5 +27,6 @@ def sorted_lines(lines: Iterable[bytes], *, folder: Path, run_lines: int = _RUN_
             file.writelines(line + b"\n" for line in run)
             file.seek(0)
             runs.append(line.rstrip(b"\n") for line in file)
+            run.clear()  # or two would be in memory while the next one is gathered
             run = sorted(islice(source, run_lines))
         yield from heapq.merge(*runs, run) if runs else run
