@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bulkhaul.transfer.manifest import read_manifest
+from bulkhaul.transfer.manifest_file import read_manifest
 from transfer.rig import Rig
 
 FILES = {"0.0": b"chunk", "a/b": b"", "a b": b"blank", "a/c/d": b"deep", "é": b"accent", "z.csv": b"x" * 5000}

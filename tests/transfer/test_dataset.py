@@ -11,7 +11,7 @@ from bulkhaul.transfer.dataset import (
     SyncLevel,
     TransferOptions,
 )
-from bulkhaul.transfer.manifest import read_manifest, write_manifest
+from bulkhaul.transfer.manifest_file import read_manifest, write_manifest
 from transfer.outcomes import FILES, keys, outcomes
 from transfer.rig import MemoryEngine, Rig, folder_wise, write_tree
 

@@ -20,7 +20,7 @@ from bulkhaul.transfer.dataset import (
     audit_dataset,
     plan_dataset,
 )
-from bulkhaul.transfer.manifest import read_manifest
+from bulkhaul.transfer.manifest_file import read_manifest
 from transfer.outcomes import FILES, outcomes
 from transfer.rig import MemoryEngine, Rig, connection_of, folder_wise, write_tree
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bulkhaul.errors import StorageError
 from bulkhaul.transfer.journal import Journal
-from bulkhaul.transfer.manifest import Outcome, Record, write_manifest
+from bulkhaul.transfer.manifest import Outcome, Record
+from bulkhaul.transfer.manifest_file import write_manifest
 from bulkhaul.transfer.merging import earlier_records, read_partial, sorted_records
 
 A = Record("a", Outcome.SENT, "", 1, 10, 10, "old", "crc")

@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 
 from bulkhaul.errors import ClaimLost
 from bulkhaul.sources.tree import LocalFile
-from bulkhaul.transfer.manifest import (
-    DamagedManifest,
-    Outcome,
-    Record,
-    Verified,
-    decode,
-    encode,
-    read_manifest,
-    write_manifest,
-)
+from bulkhaul.transfer.manifest import Outcome, Record, Verified, decode, encode
+from bulkhaul.transfer.manifest_file import DamagedManifest, read_manifest, write_manifest
 
 A = Record("a", Outcome.SENT, "", 3, 10, 11, "etag", "crc", Verified.PUT)
 B = Record("b", Outcome.SKIPPED, "symlink")

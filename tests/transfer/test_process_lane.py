@@ -20,7 +20,8 @@ from bulkhaul.s3.location import S3Location
 from bulkhaul.sources.tree import LocalFile, walk
 from bulkhaul.transfer.dataset import Senders, TransferOptions
 from bulkhaul.transfer.lanes import GRACE, Halt
-from bulkhaul.transfer.manifest import Outcome, Record, Verified, read_manifest
+from bulkhaul.transfer.manifest import Outcome, Record, Verified
+from bulkhaul.transfer.manifest_file import read_manifest
 from bulkhaul.transfer.plan import Compare
 from bulkhaul.transfer.process_lane import ProcessLane, Rules
 from bulkhaul.transfer.upload import STORM

@@ -25,7 +25,7 @@ from bulkhaul.s3.credentials import CredentialPool, Grant, Token
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.transfer.dataset import Senders, SyncLevel, TransferOptions, audit_dataset
-from bulkhaul.transfer.manifest import read_manifest
+from bulkhaul.transfer.manifest_file import read_manifest
 from servers.seaweed import ADMIN, Seaweed
 from servers.stub import script
 from servers.stub_s3 import Front, StubS3

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import ObjectRefused, Stopped
-from bulkhaul.transfer.manifest import read_manifest
+from bulkhaul.transfer.manifest_file import read_manifest
 from bulkhaul.transfer.zarr import is_metadata
 from transfer.rig import MemoryEngine, Rig, write_tree
 from unprivileged import reachable_folder, run_unprivileged

@@ -12,7 +12,8 @@ from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.transfer.compare import digest, same_slices
 from bulkhaul.transfer.listings import Listings
-from bulkhaul.transfer.manifest import DamagedManifest, Record, read_manifest
+from bulkhaul.transfer.manifest import Record
+from bulkhaul.transfer.manifest_file import DamagedManifest, read_manifest
 from bulkhaul.transfer.reading import opened, slices
 from bulkhaul.transfer.requests import Requests
 from bulkhaul.transfer.terms import MIB, Gate, SyncLevel

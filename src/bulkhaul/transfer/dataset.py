@@ -17,7 +17,8 @@ from bulkhaul.transfer.audit import audit_dataset
 from bulkhaul.transfer.lanes import Abandoned
 from bulkhaul.transfer.limits import Limits
 from bulkhaul.transfer.listings import Listings
-from bulkhaul.transfer.manifest import Outcome, Record, manifest_sha256, write_manifest
+from bulkhaul.transfer.manifest import Outcome, Record
+from bulkhaul.transfer.manifest_file import manifest_sha256, write_manifest
 from bulkhaul.transfer.merging import earlier_records, sorted_records
 from bulkhaul.transfer.plan import Decision, plan
 from bulkhaul.transfer.planner import Findings

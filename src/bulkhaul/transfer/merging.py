@@ -5,20 +5,22 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from bulkhaul.fsio import storage_errors
 from bulkhaul.spill import sorted_lines
-from bulkhaul.transfer.manifest import DamagedManifest, Record, decode, encode, read_manifest
+from bulkhaul.transfer.manifest import Record, decode, decode_lines, encode
+from bulkhaul.transfer.manifest_file import DamagedManifest, read_manifest
+
+_AT_ONCE = 256  # lines
 
 
 def read_partial(path: Path, *, start: int = 0, end: int | None = None) -> Iterator[Record]:
     """Yield the records of a partial manifest from byte `start` up to `end` as they came; none if it is missing."""
     for line in _record_lines(path, start, end):
-        try:
-            yield decode(line)
-        except ValueError:
-            continue
+        if (record := _record_of(line)) is not None:
+            yield record
 
 
 def holds_records(path: Path) -> bool:
@@ -67,12 +69,27 @@ _Numbered = tuple[bytes, int, Record]
 
 def _in_order(lines: Iterable[bytes], *, folder: Path) -> Iterator[_Numbered]:
     tagged = (b"%b\0%012d\0%b" % (_order_of(line), number, line) for number, line in enumerate(lines))
-    for each in sorted_lines(tagged, folder=folder):
-        order, number, line = each.split(b"\0", 2)
-        try:
-            yield order, int(number), decode(line)
-        except ValueError:  # torn by a crash
-            continue
+    in_order = sorted_lines(tagged, folder=folder)
+    while batch := [each.split(b"\0", 2) for each in islice(in_order, _AT_ONCE)]:
+        records = _decoded([line for _, _, line in batch])
+        for (order, number, _), record in zip(batch, records, strict=True):
+            if record is not None:
+                yield order, int(number), record
+
+
+def _decoded(lines: list[bytes]) -> list[Record | None]:
+    """The record of each line; None of one that was torn by a crash."""
+    try:
+        return [*decode_lines(b"\n".join(lines) + b"\n")]
+    except ValueError:
+        return [_record_of(line) for line in lines]
+
+
+def _record_of(line: bytes) -> Record | None:
+    try:
+        return decode(line)
+    except ValueError:
+        return None
 
 
 def _latest(numbered: Iterable[_Numbered]) -> Iterator[Record]:
