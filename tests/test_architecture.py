@@ -57,7 +57,6 @@ LIBRARIES = {
     "typer": {"cli"},
     "tqdm": {"cli"},
     "pydantic": {"settings"},
-    "pydantic_settings": {"settings"},
     "filelock": {"joblist"},
 }
 

@@ -95,6 +95,16 @@ def test_a_bad_file_is_refused_with_key_place_and_reason(checkout: Path, text: s
     assert "hush" not in str(caught.value)
 
 
+def test_layouts_may_come_as_a_variable(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHAUL_LAYOUTS", '{"own": {"path": "{run}", "name": "{run}", "key": "{run}"}}')
+    settings = load_settings(folder=checkout)
+    assert settings.layouts["own"].path == "{run}"
+    assert settings.origin("layouts") == "env BULKHAUL_LAYOUTS"
+    monkeypatch.setenv("BULKHAUL_LAYOUTS", "own")
+    with pytest.raises(UsageError, match=r"^layouts \(env BULKHAUL_LAYOUTS\): .*Expecting value"):
+        load_settings(folder=checkout)
+
+
 def test_a_bad_environment_value_names_its_variable(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BULKHAUL_LEASE_TTL", "soon")
     with pytest.raises(UsageError, match="env BULKHAUL_LEASE_TTL"):

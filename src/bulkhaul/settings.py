@@ -7,6 +7,7 @@ came from, so that `bulkhaul config` and every complaint can say so. AWS's own v
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import shlex
 import tomllib
@@ -24,21 +25,13 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
 
 from bulkhaul.errors import UsageError
 
 FILE_NAME = "bulkhaul.toml"
 PREFIX = "BULKHAUL_"
 _NO_SETTINGS = {f"{PREFIX}{name}" for name in ("CONFIG", "PYTHON", "REQUIRE")}  # the file, slurm/*.sh, the tests
-Words = Annotated[tuple[str, ...], NoDecode]
+Words = tuple[str, ...]
 Size = Annotated[ByteSize, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -65,12 +58,10 @@ class SiteLayout(BaseModel):
     requires: str | None = None
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of a site, checked; made by `load_settings`, which knows where each value came from."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="BULKHAUL_", env_ignore_empty=True, extra="forbid", frozen=True, validate_default=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     results: Path | None = Field(None, description="results folder: the input of `extract`")
     target: str | None = Field(None, description="s3://bucket/prefix that the keys go below")
@@ -120,18 +111,6 @@ class Settings(BaseSettings):
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _file: Path | None = PrivateAttr(None)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic calls by position and keyword
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from the caller only: `load_settings` reads the layers itself, to know their origins."""
-        return (init_settings,)
-
     @field_validator("endpoint_url")
     @classmethod
     def _without_password(cls, value: str | None) -> str | None:
@@ -139,6 +118,11 @@ class Settings(BaseSettings):
         if value is not None and "@" in value:
             raise ValueError("an address with a user or password in it is not taken")
         return value
+
+    @field_validator("layouts", mode="before")
+    @classmethod
+    def _read_json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value  # as a variable has it
 
     @field_validator("credential_command", "slurm_options", mode="before")
     @classmethod
@@ -273,12 +257,8 @@ def _environment_values() -> dict[str, Any]:
         if name.startswith(PREFIX) and name not in known | _NO_SETTINGS:
             nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
             raise UsageError(f"environment {name}", "unknown setting", f"the nearest one is `{nearest}`")
-    try:
-        return EnvSettingsSource(Settings)()
-    except SettingsError as error:
-        raise UsageError(
-            f"environment {PREFIX}*", str(error), "write such a value as JSON, or put it into the file"
-        ) from error
+    values = {name: os.environ.get(f"{PREFIX}{name.upper()}") for name in Settings.model_fields}
+    return {name: value for name, value in values.items() if value}  # an empty variable is none
 
 
 def _absolute(name: str, value: Any, base: Path) -> Any:
