@@ -101,7 +101,13 @@ def test_layouts_may_come_as_a_variable(checkout: Path, monkeypatch: pytest.Monk
     assert settings.layouts["own"].path == "{run}"
     assert settings.origin("layouts") == "env BULKHAUL_LAYOUTS"
     monkeypatch.setenv("BULKHAUL_LAYOUTS", "own")
-    with pytest.raises(UsageError, match=r"^layouts \(env BULKHAUL_LAYOUTS\): .*Expecting value"):
+    with pytest.raises(UsageError, match=r"^environment BULKHAUL_LAYOUTS: not valid JSON .*; write it as JSON"):
+        load_settings(folder=checkout)
+
+
+def test_a_file_has_layouts_as_tables_alone(checkout: Path) -> None:
+    write(checkout, "layouts = '{}'\n")
+    with pytest.raises(UsageError, match=r"^layouts \(file .*valid dictionary"):
         load_settings(folder=checkout)
 
 

@@ -119,11 +119,6 @@ class Settings(BaseModel):
             raise ValueError("an address with a user or password in it is not taken")
         return value
 
-    @field_validator("layouts", mode="before")
-    @classmethod
-    def _read_json(cls, value: object) -> object:
-        return json.loads(value) if isinstance(value, str) else value  # as a variable has it
-
     @field_validator("credential_command", "slurm_options", mode="before")
     @classmethod
     def _split_words(cls, value: object) -> object:
@@ -257,8 +252,18 @@ def _environment_values() -> dict[str, Any]:
         if name.startswith(PREFIX) and name not in known | _NO_SETTINGS:
             nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
             raise UsageError(f"environment {name}", "unknown setting", f"the nearest one is `{nearest}`")
-    values = {name: os.environ.get(f"{PREFIX}{name.upper()}") for name in Settings.model_fields}
-    return {name: value for name, value in values.items() if value}  # an empty variable is none
+    written = {name: os.environ.get(f"{PREFIX}{name.upper()}") for name in Settings.model_fields}
+    values: dict[str, Any] = {name: text for name, text in written.items() if text}  # an empty variable is none
+    if "layouts" in values:
+        values["layouts"] = _from_json(f"environment {PREFIX}LAYOUTS", values["layouts"])
+    return values
+
+
+def _from_json(origin: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(origin, f"not valid JSON ({error})", "write it as JSON, or put it into the file") from error
 
 
 def _absolute(name: str, value: Any, base: Path) -> Any:

@@ -59,6 +59,7 @@ def test_keys_of_a_later_version_are_ignored() -> None:
         *(b"", b"[]", b"3", b"{}", b"\0\0", b"\xff\xfe", b'{"name":"a'),
         *(b'{"name":1}', b'{"name":"a"}', b'{"name":"a","outcome":"lost"}'),
         *(b'{"name":"a","outcome":"sent","size":null}', b'{"name":"a","outcome":"sent","size":"x"}'),
+        *(b'{"name":"a","outcome":"sent","size":""}', b'{"name":"a","outcome":"sent","mtime_ns":""}'),
     ],
 )
 def test_what_is_no_record_is_refused(line: bytes) -> None:

@@ -115,6 +115,7 @@ _LINE = re.compile(
     re.MULTILINE,
 )
 _KEYS = Record._fields
+_NUMBERS = ("size", "mtime_ns", "ctime_ns")
 
 
 def decode(line: bytes) -> Record:
@@ -163,4 +164,6 @@ def _values(text: str) -> Sequence[Any]:
     fields = json.loads(text)
     if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
         raise ValueError("not a record")
+    if "" in map(fields.get, _NUMBERS):  # what `_record` takes for a number that is missing
+        raise ValueError("not a number")
     return [fields.get(key, "") for key in _KEYS]
