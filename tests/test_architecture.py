@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-BASE = {"errors", "fsio", "proc", "messages", "spill", "stopping"}
+BASE = {"errors", "fsio", "garbage", "proc", "messages", "spill", "stopping"}
 COLUMNS = {"joblist", "sources", "s3"}
 STEPS = {
     *("extract", "check", "worker", "audit"),
@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "messages": set(),
     "fsio": {"errors"},
     "proc": {"errors"},
+    "garbage": set(),
     "spill": set(),
     "stopping": {"errors"},
     "settings": {"errors"},
@@ -60,7 +61,7 @@ LIBRARIES = {
     "filelock": {"joblist"},
 }
 
-LOADED_BY_HELP = ("errors", "messages", "progress", "stopping")
+LOADED_BY_HELP = ("errors", "garbage", "messages", "progress", "stopping")
 
 FORBIDDEN_NAMES = re.compile(r"(^|_)(utils?|helpers?|managers?|common|misc)(_|$)")
 

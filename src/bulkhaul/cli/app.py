@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import sys
 from pathlib import Path
 
@@ -30,19 +28,12 @@ for group in (joblists, transfers, arrays, inspection):
 
 def main() -> None:
     """Run `bulkhaul` with the arguments of the process, and exit."""
-    _end_quickly()
     app(prog_name="bulkhaul")
 
 
 def run_script(verb: str) -> None:
     """Run one verb as the script that was started: same options, errors and exit codes as `bulkhaul VERB`."""
-    _end_quickly()
     script = Path(sys.argv[0]).name
     command = get_group(app).commands[verb]
     command.epilog = (command.epilog or "").replace(f"bulkhaul {verb}", f"python {script}")
     command(prog_name=script)
-
-
-def _end_quickly() -> None:
-    # At its end Python looks for garbage among 100,000 objects of botocore's, a tenth of a second for nothing.
-    atexit.register(gc.freeze)

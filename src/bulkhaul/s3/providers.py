@@ -23,7 +23,7 @@ from bulkhaul.errors import (
     ObjectRefused,
     UsageError,
 )
-from bulkhaul.s3.client import make_client, open_session, s3_errors
+from bulkhaul.s3.client import make_client, open_session, read_configuration, s3_errors
 from bulkhaul.s3.credentials import Grant, Provider, Token
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
@@ -43,7 +43,7 @@ def default_chain(options: S3Options) -> Provider:
     Raises:
         UsageError: no such profile. The provider raises CredentialsError when the chain is empty.
     """
-    open_session(options)
+    read_configuration(options)
 
     def provide(location: S3Location) -> Grant:
         with s3_errors(location):

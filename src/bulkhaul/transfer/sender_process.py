@@ -7,8 +7,6 @@ gives no sign: a worker that is stopped or has lost its claim sends no more, and
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import signal
 import sys
@@ -17,6 +15,7 @@ import time
 from contextlib import suppress
 
 from bulkhaul.errors import BulkhaulError, Throttled
+from bulkhaul.garbage import collect_rarely
 from bulkhaul.s3.credentials import Token
 from bulkhaul.s3.obstore_puts import ObstorePuts
 from bulkhaul.transfer.lanes import Halt, Lane
@@ -190,7 +189,7 @@ def _serve(channel: Channel) -> None:
 
 def main() -> None:
     """Serve the worker that started this process until it closes the pipe."""
-    atexit.register(gc.freeze)  # the worker waits for its end, and nothing is gained by a last look for garbage
+    collect_rarely()
     # What stops a worker may reach all its processes; it ends what it has begun and then closes the pipe.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)
