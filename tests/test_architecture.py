@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
 LIBRARIES = {
     "boto3": {"s3"},
     "botocore": {"s3"},
-    "awscrt": {"s3"},
+    "anycrc": {"s3"},
     "s3transfer": {"s3"},
     "obstore": {"s3"},
     "subprocess": {"proc"},
@@ -170,7 +170,7 @@ def test_help_loads_no_heavy_library() -> None:
     """`bulkhaul --help` must feel instant; each of these costs more than all the rest together."""
     code = "import sys, bulkhaul.cli.app; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"boto3", "botocore", "obstore", "pydantic", "awscrt", "tqdm", "asyncio"} & set(done.stdout.split())
+    assert not {"boto3", "botocore", "obstore", "pydantic", "anycrc", "tqdm", "asyncio"} & set(done.stdout.split())
 
 
 def test_help_loads_the_commands_and_next_to_nothing_else_of_ours() -> None:
