@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import botocore
 import pytest
+from botocore.session import Session
 
 from bulkhaul import errors
-from bulkhaul.s3.client import endpoint_of, make_client
+from bulkhaul.s3.client import endpoint_of, make_client, open_session
 from bulkhaul.s3.endpoint import Endpoint, S3Options
+from os_calls import counted_calls
 from s3.reach import client_for_stub, fixed_source
 from servers.stub_s3 import StubS3
 
@@ -114,3 +117,20 @@ def test_a_file_is_sent_without_waiting_for_100_continue_and_unsigned_on_the_loo
     assert entry.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
     assert not [name for name in entry.headers if "checksum" in name]
     assert stub.store.buckets["bucket"]["key"].body == b"some bytes"
+
+
+def test_a_client_does_not_look_into_the_folder_of_each_service(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a shared file system those 4,500 calls took a worker longer than all else of its start."""
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))  # one that no client before had: nothing is known of it
+    with counted_calls(Path(botocore.__file__).parent / "data") as calls:
+        make_client("s3", S3Options(), source=None)
+
+    assert 0 < calls.counts()["stat"] < 60
+
+
+def test_the_services_that_credentials_need_are_there() -> None:
+    services = open_session(S3Options()).get_available_services()
+
+    assert {"s3", "s3control", "sso", "sso-oidc", "sts"} <= set(services) & set(Session().get_available_services())

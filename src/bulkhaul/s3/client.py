@@ -88,8 +88,19 @@ def _opened(session: botocore.session.Session, options: S3Options) -> botocore.s
 @cache
 def _loader(data_path: str | None) -> Loader:
     # botocore's descriptions of S3 and its endpoints: 50 ms to read, for each session anew unless they share them.
-    loader: Loader = create_loader(data_path)
-    return loader
+    paths = create_loader(data_path).search_paths
+    return _Loader(extra_search_paths=paths, include_default_search_paths=False)
+
+
+class _Loader(Loader):  # type: ignore[misc, unused-ignore]
+    """botocore's own, without its look into each service's folder: 4,500 calls to what is often a shared file system.
+
+    They only serve to know that a service exists before its description is read.
+    """
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore gives it by name
+        """The services that are called here: our own, and those that AWS's chain of credentials calls."""
+        return ["s3", "s3control", "signin", "sso", "sso-oidc", "sts"]
 
 
 def endpoint_of(client: Any, options: S3Options) -> Endpoint:
