@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +53,7 @@ def main(
                 _save(output / "latest.json", results["bench"])
             for kind in (kind for kind in _REPORTS if kind in names):
                 sizes = [round(size * scale) for size in ((*SIZES, FULL) if full else SIZES)]
-                found = _report(kind, servers["sink"], compared, sizes, around, folder)
+                found = _report(kind, servers, compared, sizes, around, folder)
                 results["reports"][kind] = {**found, "measured": around}
                 _save(output / f"{kind}.json", results["reports"][kind])
     _print_targets(results)
@@ -74,7 +74,7 @@ def _workload(
 
 def _report(
     kind: str,
-    sink: Endpoint,
+    servers: Mapping[str, Endpoint],
     compared: Sequence[Program],
     sizes: Sequence[int],
     around: dict[str, Any],
@@ -82,12 +82,12 @@ def _report(
 ) -> dict[str, Any]:
     scale, rounds = around["scale"], around["rounds"]
     if kind == "stages":
-        found = stages(folder, sink, scale=scale, rounds=rounds)
+        found = stages(folder, servers, scale=scale, rounds=rounds)
     elif kind == "scale":
         fast = [program for program in compared if program.name in _FAST]
-        found = curves(folder, sink, fast, sizes=sizes, rounds=rounds)
+        found = curves(folder, servers["sink"], fast, sizes=sizes, rounds=rounds)
     elif kind == "resume":
-        found = resume(folder, sink, scale=scale, rounds=rounds)
+        found = resume(folder, servers["sink"], scale=scale, rounds=rounds)
     else:
         found = commands(folder, scale=scale, rounds=rounds)
     _print_report(found)

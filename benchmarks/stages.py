@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,30 +30,33 @@ _NAMES = {
 }
 
 
-def stages(folder: Path, server: Endpoint, *, scale: float, rounds: int) -> dict[str, Any]:
-    """The report: medians of `rounds` runs of W1, and of W1 again when all is there."""
-    load = WORKLOADS["W1"].scaled(scale) if scale != 1 else WORKLOADS["W1"]
-    write_tree(folder / load.tree, load.files)
-    found: dict[bool, list[dict[str, tuple[float, float]]]] = {False: [], True: []}
+def stages(folder: Path, servers: Mapping[str, Endpoint], *, scale: float, rounds: int) -> dict[str, Any]:
+    """The report: medians of `rounds` runs of W1, and of W4 on its own server."""
+    loads = [WORKLOADS[name].scaled(scale) if scale != 1 else WORKLOADS[name] for name in ("W1", "W4")]
+    found: dict[str, list[dict[str, tuple[float, float]]]] = {load.name: [] for load in loads}
     for _ in range(rounds):
-        server.clear()
-        job = job_at(server, folder, load)
-        for again in found:
-            found[again].append(_run(replace(job, again=again)))
+        for load in loads:
+            write_tree(folder / load.tree, load.files)
+            server = servers[load.server]
+            server.clear()
+            job = job_at(server, folder, load)
+            run = _run(job)
+            found[load.name].append(_run(replace(job, again=True)) if load.again else run)
             check_arrived(_BULKHAUL, load, server)
     rows = [
-        [f"W4, {title}" if again else f"W1, {title}", *_medians(runs, stage)]
-        for again, runs in found.items()
+        [f"{name}, {title}", *_medians(runs, stage)]
+        for name, runs in found.items()
         for stage, title in _NAMES.items()
         if stage in runs[0]
     ]
+    count = loads[0].count
     return report(
         "Where the time goes",
         [
-            f"{load.count:,} files, null sink; CPU is that of all its processes; the sink takes some too. "
+            f"{count:,} files, null sink; CPU is that of all its processes; the sink takes some too. "
             "The first row is what a run takes besides its files.",
         ],
-        tables=[table("Stages", ("stage", "wall s", "CPU s", "µs of CPU a file"), _per_file(rows, load.count))],
+        tables=[table("Stages", ("stage", "wall s", "CPU s", "µs of CPU a file"), _per_file(rows, count))],
     )
 
 
