@@ -13,6 +13,7 @@ from pathlib import Path
 
 from measuring import process_tree
 
+import bulkhaul.cli  # noqa: F401 - as in the program, Python's collector seldom runs from here on
 from bulkhaul import transfer_joblist
 from bulkhaul.assembly import connector, lease_times, target_finder, transfer_options
 from bulkhaul.settings import load_settings
