@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 
-_ALLOCATIONS = 50_000
+_ALLOCATIONS = 200_000
 
 
 def collect_rarely() -> None:
