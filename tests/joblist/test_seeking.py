@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
+
 from bulkhaul.joblist.heartbeat import LeaseTimes
 from bulkhaul.joblist.index import Index, Offer, Row
 from bulkhaul.joblist.job import Standing
@@ -34,8 +36,8 @@ class Joblist:
     made: list[Step] = field(default_factory=list)
     while_paused: Callable[[], None] = lambda: None
 
-    def seeker(self, *, offset: float = 0.0) -> Seeker:
-        return Seeker(LeaseTimes(), offset=offset, clock=lambda: self.now, random=random.Random(1))
+    def seeker(self, *, offset: float = 0.0, seed: int = 1) -> Seeker:
+        return Seeker(LeaseTimes(), offset=offset, clock=lambda: self.now, random=random.Random(seed))
 
     def claim(self, seeker: Seeker) -> bool:
         self.made = []
@@ -176,7 +178,7 @@ def test_who_waits_for_a_fresh_index_tries_few_of_an_older_one() -> None:
 
     joblist.while_paused = scan_ends
     assert not joblist.claim(joblist.seeker())
-    assert joblist.count()["Try"] == 8
+    assert joblist.count()["Try"] == 4
 
 
 def test_who_has_a_fresh_index_tries_all_that_it_offers() -> None:
@@ -184,6 +186,56 @@ def test_who_has_a_fresh_index_tries_all_that_it_offers() -> None:
     joblist = Joblist(scanned=lambda: fresh)
     assert not joblist.claim(joblist.seeker())
     assert len({step.name for step in joblist.made if isinstance(step, Try)}) == 200
+
+
+@pytest.mark.parametrize("offers", [3, 20, 36, 200])
+def test_an_idle_worker_tries_or_looks_at_each_job_that_a_fresh_index_offers(offers: int) -> None:
+    joblist = Waiting(fresh=index(4, *[Standing.EXPIRED] * offers))
+    assert not joblist.claim(joblist.seeker())
+    tried = {step.name for step in joblist.made if isinstance(step, Try)}
+    looked_at = {step.name for step in joblist.made if isinstance(step, Look)}
+    assert len(tried) == max(min(offers, 4), offers - 32)
+    assert len(tried | looked_at) == offers
+    assert len(looked_at) <= 32
+
+
+def test_a_job_of_a_fresh_index_is_claimed_although_others_were_faster_at_the_first_ones() -> None:
+    joblist = Waiting(fresh=index(4, *[Standing.OWNED] * 500, *[Standing.EXPIRED] * 20))
+    joblist.left = {f"{number:05}" for number in range(500, 520)}
+    assert joblist.claim(joblist.seeker())
+    assert joblist.now - 1_000 <= 10
+    assert joblist.count()["Try"] == 5
+
+
+def test_of_many_who_come_to_a_fresh_index_not_all_look_at_the_same_moment() -> None:
+    moments = set()
+    for seed in range(20):
+        joblist = Waiting(fresh=index(4, *[Standing.EXPIRED] * 20))
+        assert not joblist.claim(joblist.seeker(seed=seed))
+        moments.add(round(joblist.now))
+    assert len(moments) >= 5
+    assert max(moments) - 1_000 <= 10
+
+
+@dataclass
+class Waiting(Joblist):
+    """It knows an index that offers nothing, then scans `fresh`; of its jobs `left` are those not tried at once."""
+
+    fresh: Sighting | None = None
+    left: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.present = index(3, Standing.ENDED)
+
+    def answer(self, step: Step) -> object:
+        answer = super().answer(step)
+        if isinstance(step, Refresh) and self.fresh is not None:
+            self.present = self.fresh
+            return own(self.fresh)
+        if isinstance(step, Look):
+            self.claimable = self.left - {made.name for made in self.made if isinstance(made, Try)}
+            return Sign.DEAD if step.name in self.claimable else Sign.ALIVE
+        return answer
 
 
 class Overtaken(Joblist):

@@ -25,9 +25,10 @@ _FIRST_PAUSE = 0.1  # seconds of a wait for another's scan
 _SCANS_PATIENCE = 3  # scans as long as the last one that another's may take
 _JOB_SECONDS = 0.02  # of a scan whose like was never seen: three operations of 5 ms a job, and some
 _MISSES = 16  # jobs in a row that others were faster at: what is known is old
-_FEW = 8  # jobs to try of an index while a newer one is waited for
+_FEW = 4  # jobs of one index that an idle worker tries: those who are faster at all of them are many
 _LISTED = 256  # jobs from which on one listing of the ledger is cheaper than a look at each
-_WATCHED = 32  # owners that one idle worker looks at
+_WATCHED = 32  # jobs that one idle worker looks at
+_ALL = float("inf")
 
 Version = tuple[int, int]
 """What changes whenever the index is replaced; (0, 0): there is none."""
@@ -141,10 +142,13 @@ class Seeker:
             self._todo = yield Names()
             self._listed = len(self._todo)
 
-    def _try_todo(self, *, most: float = float("inf")) -> Generator[Step, Any, tuple[bool, dict[str, int]]]:
-        """True for a job claimed, or those that somebody else was faster at, `most` at most."""
+    def _try_todo(self, most: float = _ALL, *, left: float = _ALL) -> Generator[Step, Any, tuple[bool, dict[str, int]]]:
+        """True for a job claimed, or those that somebody else was faster at.
+
+        After `most` of them it goes on only while more than `left` are left.
+        """
         missed: dict[str, int] = {}
-        while len(missed) < most and (offer := self._next_todo()) is not None:
+        while (len(missed) < most or len(self._todo) > left) and (offer := self._next_todo()) is not None:
             if (yield Try(*offer)):
                 return True, {}
             missed.update([offer])
@@ -167,13 +171,17 @@ class Seeker:
             began = self._clock()
             if (yield from self._see_afresh()):
                 return True
-            claimed, missed = yield from self._try_todo()
+            claimed, missed = yield from self._try_todo(_FEW, left=_WATCHED)
             if claimed:
                 return True
-            now = self._clock()
-            wait.begin(now, now - began)
+            took = self._clock() - began
             held = {row.name: row.generation for row in self.seen if row.standing in _HELD}
-            if not (yield from self._watch(held | missed, wait)):
+            chosen = self._chosen(held | missed)
+            if self._todo:
+                # Not all at once: claims under way get written, and whoever finds a job left finds it alone.
+                yield Pause(self._look_pause() * self._random.random())
+            wait.begin(self._clock(), took)
+            if not (yield from self._watch(chosen, wait)):
                 return False
             for name in self.doubtful:
                 if (yield Try(name)):
@@ -196,7 +204,7 @@ class Seeker:
                 self.seen = sighting.index.rows
                 return False
             # A newer one comes, and many wait for it: none of them has to try all that this one offers.
-            claimed, _ = yield from self._try_todo(most=_FEW)
+            claimed, _ = yield from self._try_todo(_FEW)
             if claimed:
                 return True
 
@@ -220,13 +228,20 @@ class Seeker:
                 pause *= 2
         return sighting
 
-    def _watch(self, held: dict[str, int], wait: LastWait) -> Steps:
-        """Look at owners of the jobs `held` until each is known alive; True: some job is there for the taking.
+    def _chosen(self, held: dict[str, int]) -> dict[str, int]:
+        """The jobs to look at: all offers not tried, and of many jobs `held` some, at random.
 
-        Then, or when time is over, `doubtful` holds the jobs that are left. Of many owners some, at random: those who
-        live come here too, and whoever comes last finds few left.
+        Owners who live come here too, and whoever comes last finds few left.
         """
-        chosen = held if len(held) <= _WATCHED else dict(self._random.sample(sorted(held.items()), _WATCHED))
+        untried = dict(self._todo)
+        others = sorted((name, generation) for name, generation in held.items() if name not in untried)
+        return untried | dict(self._random.sample(others, max(0, min(_WATCHED - len(untried), len(others)))))
+
+    def _watch(self, chosen: dict[str, int], wait: LastWait) -> Steps:
+        """Look at the owners of the jobs `chosen` until each is known alive; True: some job is there for the taking.
+
+        Then, or when time is over, `doubtful` holds the jobs that are left.
+        """
         while True:
             signs = {}
             for name, generation in chosen.items():
