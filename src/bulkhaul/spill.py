@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -13,13 +13,19 @@ from pathlib import Path
 _RUN_LINES = 50_000
 
 
-def sorted_lines(lines: Iterable[bytes], *, folder: Path, run_lines: int = _RUN_LINES) -> Iterator[bytes]:
-    """Yield `lines` (without newlines inside) in byte order; equal lines keep their order.
+def sorted_lines(
+    lines: Iterable[bytes],
+    *,
+    folder: Path,
+    key: Callable[[bytes], bytes] | None = None,
+    run_lines: int = _RUN_LINES,
+) -> Iterator[bytes]:
+    """Yield `lines` (without newlines inside) in the order of their `key`, else of their bytes; equal ones keep theirs.
 
     Memory holds one run; the rest lies in unnamed files below `folder`, gone with the process whatever ends it.
     """
     source = iter(lines)
-    run = sorted(islice(source, run_lines))
+    run = sorted(islice(source, run_lines), key=key)
     with ExitStack() as files:
         runs = []
         while len(run) == run_lines:
@@ -28,5 +34,5 @@ def sorted_lines(lines: Iterable[bytes], *, folder: Path, run_lines: int = _RUN_
             file.seek(0)
             runs.append(line.rstrip(b"\n") for line in file)
             run.clear()  # or two would be in memory while the next one is gathered
-            run = sorted(islice(source, run_lines))
-        yield from heapq.merge(*runs, run) if runs else run
+            run = sorted(islice(source, run_lines), key=key)
+        yield from heapq.merge(*runs, run, key=key) if runs else run

@@ -97,7 +97,8 @@ def encode(record: Record) -> bytes:
 
 def plain(record: Record) -> tuple[object, ...]:
     """The record in types that `marshal` takes."""
-    return (record[0], record[1].value, *record[2:8], record[8].value)
+    # `value` is a function call in Python, twice a record.
+    return (record[0], record[1]._value_, *record[2:8], record[8]._value_)
 
 
 def from_plain(fields: Any) -> Record:
@@ -136,34 +137,25 @@ def decode_lines(lines: bytes) -> Iterator[Record]:
         ValueError: not records.
     """
     text = lines.decode()
-    found: list[Sequence[Any]] = _LINE.findall(text)
+    found: list[Sequence[str]] = _LINE.findall(text)
     if len(found) != text.count("\n"):
         found = [_values(line) for line in text.split("\n")[:-1]]
     return map(_record, found)
 
 
-def _record(values: Sequence[Any]) -> Record:
-    name, outcome, reason, size, mtime_ns, ctime_ns, etag, crc64nvme, verified = values
+def _record(texts: Sequence[str]) -> Record:
+    name, outcome, reason, size, mtime_ns, ctime_ns, etag, crc64nvme, verified = texts
     try:
-        return Record(
-            name,
-            _OUTCOMES[outcome],
-            str(reason),
-            0 if size == "" else int(size),
-            0 if mtime_ns == "" else int(mtime_ns),
-            0 if ctime_ns == "" else int(ctime_ns),
-            str(etag),
-            str(crc64nvme),
-            _VERIFIED[verified],
-        )
-    except (TypeError, KeyError) as error:
+        numbers = int(size or 0), int(mtime_ns or 0), int(ctime_ns or 0)
+        return Record(name, _OUTCOMES[outcome], reason, *numbers, etag, crc64nvme, _VERIFIED[verified])
+    except KeyError as error:
         raise ValueError(str(error)) from error
 
 
-def _values(text: str) -> Sequence[Any]:
+def _values(text: str) -> Sequence[str]:
     fields = json.loads(text)
     if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
         raise ValueError("not a record")
     if "" in map(fields.get, _NUMBERS):  # what `_record` takes for a number that is missing
         raise ValueError("not a number")
-    return [fields.get(key, "") for key in _KEYS]
+    return [str(fields.get(key, "")) for key in _KEYS]

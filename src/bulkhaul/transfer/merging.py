@@ -6,6 +6,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 from bulkhaul.fsio import storage_errors
@@ -51,8 +52,7 @@ def earlier_records(
     if not partials:  # as after a success
         return _readable(manifest, note)
     newer = _in_order((line for path in partials for line in _record_lines(path)), folder=folder)
-    older = ((_order(record), -1, record) for record in _readable(manifest, note))
-    return _latest(heapq.merge(older, newer))
+    return _latest(heapq.merge(_readable(manifest, note), newer, key=attrgetter("order")))
 
 
 def _readable(manifest: Path, note: Callable[[str], None]) -> Iterator[Record]:
@@ -64,17 +64,10 @@ def _readable(manifest: Path, note: Callable[[str], None]) -> Iterator[Record]:
         note(f"the earlier manifest counts as absent: {error}")
 
 
-_Numbered = tuple[bytes, int, Record]
-
-
-def _in_order(lines: Iterable[bytes], *, folder: Path) -> Iterator[_Numbered]:
-    tagged = (b"%b\0%012d\0%b" % (_order_of(line), number, line) for number, line in enumerate(lines))
-    in_order = sorted_lines(tagged, folder=folder)
-    while batch := [each.split(b"\0", 2) for each in islice(in_order, _AT_ONCE)]:
-        records = _decoded([line for _, _, line in batch])
-        for (order, number, _), record in zip(batch, records, strict=True):
-            if record is not None:
-                yield order, int(number), record
+def _in_order(lines: Iterable[bytes], *, folder: Path) -> Iterator[Record]:
+    in_order = sorted_lines(lines, folder=folder, key=_order_of)
+    while batch := [*islice(in_order, _AT_ONCE)]:
+        yield from (record for record in _decoded(batch) if record is not None)
 
 
 def _decoded(lines: list[bytes]) -> list[Record | None]:
@@ -92,35 +85,25 @@ def _record_of(line: bytes) -> Record | None:
         return None
 
 
-def _latest(numbered: Iterable[_Numbered]) -> Iterator[Record]:
-    held: _Numbered | None = None
-    for each in numbered:
-        if held is not None and held[0] != each[0]:
-            yield held[2]
-        held = each
+def _latest(records: Iterable[Record]) -> Iterator[Record]:
+    held: Record | None = None
+    for record in records:
+        if held is not None and held.name != record.name:
+            yield held
+        held = record
     if held is not None:
-        yield held[2]
+        yield held
 
 
-# The spill takes lines, and a name may hold a newline: bytes up to it are written as two that sort alike.
-_LOW = re.compile(rb"[\x01-\x0a]")
-
-
-def _order(record: Record) -> bytes:
-    return _LOW.sub(lambda found: b"\x01" + bytes([found[0][0] + 0x10]), record.order)
-
-
-_NAME = b'{"name":"'
+_NAME = re.compile(rb'\{"name":"([^"\\]*)"')
 
 
 def _order_of(line: bytes) -> bytes:
     """The order of a record from its line; nothing is parsed as long as the name has no escape."""
-    start = len(_NAME)
-    name = line[start : line.find(b'"', start)]
-    if line.startswith(_NAME) and b"\\" not in name:
-        return name
+    if plain := _NAME.match(line):
+        return plain[1]
     try:
-        return _order(decode(line))
+        return decode(line).order
     except ValueError:
         return b""
 
