@@ -9,9 +9,10 @@ from bulkhaul.joblist.heartbeat import LeaseTimes
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.s3 import connection
 from bulkhaul.s3.connection import Connection
-from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.credentials import CredentialPool, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from bulkhaul.transfer.dataset import TransferOptions
 from bulkhaul.worker import WorkerReport, transfer_joblist
 from servers.stub_s3 import StubS3

@@ -9,10 +9,11 @@ import pytest
 
 from bulkhaul.errors import CredentialsError
 from bulkhaul.s3.connection import Connection, connect
-from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.credentials import CredentialPool, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.providers import default_chain
+from bulkhaul.s3.token import Token
 from check.checking import BUCKET, add, check, make_dataset, notices, problems
 from servers.stub.script import refuse
 from servers.stub_s3 import StubS3

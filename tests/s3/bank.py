@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from bulkhaul.s3.credentials import (
-    CredentialSource,
-    Grant,
-    Token,
-)
+from bulkhaul.s3.credentials import CredentialSource, Grant
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 
 TARGET = S3Location("bucket", "prefix")
 

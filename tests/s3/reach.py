@@ -6,10 +6,11 @@ from typing import Any, cast
 
 from bulkhaul.s3.client import endpoint_of, make_client
 from bulkhaul.s3.connection import Connection
-from bulkhaul.s3.credentials import CredentialSource, Grant, Token
+from bulkhaul.s3.credentials import CredentialSource, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.engine import Engine
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from servers.stub_s3 import StubS3
 
 

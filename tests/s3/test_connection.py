@@ -9,10 +9,11 @@ import pytest
 
 from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
 from bulkhaul.s3.connection import connect, connector
-from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.credentials import CredentialPool, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.providers import default_chain
+from bulkhaul.s3.token import Token
 from servers.seaweed import Seaweed
 
 

@@ -11,13 +11,9 @@ from datetime import timedelta
 import pytest
 
 from bulkhaul.errors import CredentialsError, Transient
-from bulkhaul.s3.credentials import (
-    CredentialPool,
-    CredentialSource,
-    Grant,
-    Token,
-)
+from bulkhaul.s3.credentials import CredentialPool, CredentialSource, Grant
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from s3.bank import START, TARGET, Bank
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from bulkhaul import errors
-from bulkhaul.s3.credentials import CredentialSource, Grant, Token
+from bulkhaul.s3.credentials import CredentialSource, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from s3.engines import ENGINES, MakeEngine, on_seaweed, on_stub
 from s3.expected import crc
 from s3.reach import fixed_source

@@ -16,10 +16,11 @@ import pytest
 
 from bulkhaul import errors
 from bulkhaul.s3.client import make_client
-from bulkhaul.s3.credentials import CredentialSource, Grant, Token
+from bulkhaul.s3.credentials import CredentialSource, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.multipart import abort_upload
+from bulkhaul.s3.token import Token
 from s3.expected import KEY, crc, etag_of
 from s3.large import MIB, PART, FileJournal, fast_repeat, make_file, send
 from s3.reach import client_for

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import CredentialsError, UsageError
-from bulkhaul.s3.credentials import CredentialSource, Token
+from bulkhaul.s3.credentials import CredentialSource
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.providers import (
     default_chain,
 )
+from bulkhaul.s3.token import Token
 from s3.keys import OPTIONS, TARGET
 
 

@@ -12,15 +12,11 @@ from obstore.store import S3Store
 
 from bulkhaul.errors import CredentialsError, ObjectRefused
 from bulkhaul.s3.client import LiveCredentials, make_client, s3_errors
-from bulkhaul.s3.credentials import (
-    CredentialSource,
-    Grant,
-    Token,
-    obstore_provider,
-)
+from bulkhaul.s3.credentials import CredentialSource, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.retry import repeat
+from bulkhaul.s3.token import Token, obstore_provider
 from s3.bank import TARGET, Bank
 from servers.stub.message import Answer
 from servers.stub_s3 import StubS3

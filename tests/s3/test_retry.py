@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhaul import errors
-from bulkhaul.s3.credentials import CredentialSource, Grant, Token
+from bulkhaul.s3.credentials import CredentialSource, Grant
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.retry import RetryPolicy, repeat
+from bulkhaul.s3.token import Token
 
 
 def fault(kind: type[errors.S3Error]) -> errors.S3Error:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bulkhaul.s3.connection import Connection, connect
-from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.credentials import CredentialPool, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from bulkhaul.transfer.dataset import TransferOptions
 from transfer.rig import Rig
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import Stopped
-from bulkhaul.s3.credentials import Token
+from bulkhaul.s3.token import Token
 from bulkhaul.transfer.dataset import TransferOptions
 from jobs_on_stub import connect_to, make_jobs, run_worker
 from os_calls import counted_calls

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import ClaimLost, S3Error
-from bulkhaul.s3.credentials import Token
 from bulkhaul.s3.endpoint import Endpoint, S3Options
 from bulkhaul.s3.engine import Engine, RemoteObject
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from bulkhaul.sources.tree import LocalFile, walk
 from bulkhaul.transfer.dataset import Senders, TransferOptions
 from bulkhaul.transfer.lanes import GRACE, Halt

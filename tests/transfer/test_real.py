@@ -21,9 +21,10 @@ import pytest
 
 from bulkhaul.errors import ClaimLost
 from bulkhaul.s3.connection import connect
-from bulkhaul.s3.credentials import CredentialPool, Grant, Token
+from bulkhaul.s3.credentials import CredentialPool, Grant
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from bulkhaul.transfer.dataset import Senders, SyncLevel, TransferOptions, audit_dataset
 from bulkhaul.transfer.manifest_file import read_manifest
 from servers.seaweed import ADMIN, Seaweed

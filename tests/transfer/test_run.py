@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import Stopped
-from bulkhaul.s3.credentials import Token
+from bulkhaul.s3.token import Token
 from bulkhaul.transfer.dataset import TransferOptions
 from servers.stub.message import Answer, Request
 from servers.stub_s3 import StubS3

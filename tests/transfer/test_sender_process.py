@@ -6,10 +6,10 @@ import threading
 import time
 from pathlib import Path
 
-from bulkhaul.s3.credentials import Token
 from bulkhaul.s3.endpoint import Endpoint, S3Options
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from bulkhaul.sources.tree import LocalFile, walk
 from bulkhaul.transfer.plan import Compare
 from bulkhaul.transfer.senders import Senders

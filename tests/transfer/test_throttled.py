@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.errors import Stopped
-from bulkhaul.s3.credentials import Token
+from bulkhaul.s3.token import Token
 from bulkhaul.transfer.limits import Rates
 from bulkhaul.transfer.senders import Senders
 from bulkhaul.transfer.terms import TransferOptions

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from bulkhaul.errors import BulkhaulError, CredentialsError
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 from bulkhaul.stopping import utc_now
 
 _LOG = logging.getLogger(__name__)
@@ -24,19 +24,6 @@ _LONGEST_WINDOW = timedelta(minutes=5)
 _ONE_TRANSFER = timedelta(hours=12)  # the longest that one dataset is expected to take
 _LIFE_SHARE = 4  # a token is renewed in the last quarter of its life
 _LONGEST_PAUSE = timedelta(seconds=30)
-# obstore asks again for each request (at most each 100 ms) while less than 5 minutes are left: a nearer end than the
-# real one makes a renewed token reach it at once, also when the first one had no end or a distant one.
-_OBSTORE_LIFE = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One set of keys; `expires_at` is in UTC, None when it is not known or there is no end."""
-
-    access_key: str
-    secret_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,22 +203,3 @@ class CredentialPool:
             source = CredentialSource(self._provider, location, now=self._now)
             self._sources.append(source)
             return source
-
-
-def obstore_provider(fresh_token: Callable[[], Token]) -> Callable[[], dict[str, Any]]:
-    """A source's `token` as obstore's `credential_provider` wants it.
-
-    obstore hides what a provider raises, so call `fresh_token` before the request: it raises plainly.
-    """
-
-    def provide() -> dict[str, Any]:
-        token = fresh_token()
-        soon = utc_now() + _OBSTORE_LIFE
-        return {
-            "access_key_id": token.access_key,
-            "secret_access_key": token.secret_key,
-            "token": token.session_token,
-            "expires_at": soon if token.expires_at is None else min(soon, token.expires_at),
-        }
-
-    return provide

@@ -18,10 +18,10 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from bulkhaul.errors import BucketUnusable, UsageError
-from bulkhaul.s3.credentials import Token, obstore_provider
 from bulkhaul.s3.endpoint import Endpoint, S3Options
 from bulkhaul.s3.faults_obstore import obstore_error
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token, obstore_provider
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config

@@ -24,10 +24,11 @@ from bulkhaul.errors import (
     UsageError,
 )
 from bulkhaul.s3.client import make_client, open_session, read_configuration, s3_errors
-from bulkhaul.s3.credentials import Grant, Provider, Token
+from bulkhaul.s3.credentials import Grant, Provider
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.retry import RetryPolicy, repeat
+from bulkhaul.s3.token import Token
 
 LONGEST_GRANT = 43_200
 """Seconds: the longest life that S3 Access Grants give a token (12 hours)."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bulkhaul.errors import ClockSkewed, CredentialsError, CredentialsExpired, S3Error, Throttled, Transient
-from bulkhaul.s3.credentials import CredentialSource, Token
+from bulkhaul.s3.credentials import CredentialSource
+from bulkhaul.s3.token import Token
 
 _LOG = logging.getLogger(__name__)
 

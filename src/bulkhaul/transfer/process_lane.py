@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bulkhaul.s3.credentials import Token
+from bulkhaul.s3.token import Token
 from bulkhaul.transfer.lanes import Halt
 from bulkhaul.transfer.plan import Compare, Upload
 from bulkhaul.transfer.senders import SenderHandle, Senders

@@ -16,8 +16,8 @@ from contextlib import suppress
 
 from bulkhaul.errors import BulkhaulError, Throttled
 from bulkhaul.garbage import collect_rarely
-from bulkhaul.s3.credentials import Token
 from bulkhaul.s3.obstore_puts import ObstorePuts
+from bulkhaul.s3.token import Token
 from bulkhaul.transfer.lanes import Halt, Lane
 from bulkhaul.transfer.manifest import Record, encode
 from bulkhaul.transfer.plan import Compare, Upload

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from bulkhaul.s3.credentials import Token
 from bulkhaul.s3.endpoint import Endpoint, S3Options
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.token import Token
 
 
 @dataclass(frozen=True, slots=True)
