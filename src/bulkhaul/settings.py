@@ -10,7 +10,6 @@ import difflib
 import json
 import os
 import shlex
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -236,6 +235,8 @@ def _found_file(folder: Path, root: Path) -> Path | None:
 
 
 def _file_values(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

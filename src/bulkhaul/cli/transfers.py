@@ -37,8 +37,6 @@ def transfer(
 ) -> None:
     """Claim and transfer the datasets of a joblist, one at a time, until none is left."""
     from bulkhaul.assembly import connector, lease_times, target_finder, transfer_options
-    from bulkhaul.rehearsal import rehearse_joblist
-    from bulkhaul.worker import transfer_joblist
 
     settings, folder, say = o.open_joblist(
         input_path,
@@ -56,8 +54,12 @@ def transfer(
     lease, options = lease_times(settings), transfer_options(settings)
     connect, target_of = connector(settings), target_finder(settings)
     if dry_run:
+        from bulkhaul.rehearsal import rehearse_joblist
+
         plans = rehearse_joblist(folder, connect=connect, target_of=target_of, options=options, say=say)
         end(plans, exit_code=plans.exit_code, as_json=as_json)
+    from bulkhaul.worker import transfer_joblist
+
     with shown_progress(quiet=verbosity == 0) as show:
         report = transfer_joblist(
             folder,

@@ -23,6 +23,7 @@ _GATE_EVERY = 256  # decisions
 _PAGE = 1000  # files whose objects fill a page of a listing
 _NAMED = 5  # objects and entries of a kind that are named
 _PATIENCE = 10.0  # seconds for a plan that hangs in a request when the run has ended
+_SENT = (Upload, Compare)  # `Upload | Compare` would make a new type for each file
 
 
 @dataclass(slots=True)
@@ -126,7 +127,7 @@ class Planner:
             self._count_on_page(decision.name)
         if isinstance(decision, Extra):
             self.findings.note_extra(decision.name)
-        elif isinstance(decision, Upload | Compare):
+        elif isinstance(decision, _SENT):
             self._run.tally.planned(decision.file.size)
             if is_metadata(decision.name):
                 self.metadata.add(decision)

@@ -195,6 +195,8 @@ def main() -> None:
         signal.signal(name, signal.SIG_IGN)
     with suppress(BulkhaulError):
         _serve(Channel(sys.stdin.buffer, os.fdopen(int(sys.argv[1]), "wb")))
+    # All has been said, and the worker waits for this end: the interpreter's own takes 10 ms.
+    os._exit(0)
 
 
 if __name__ == "__main__":
