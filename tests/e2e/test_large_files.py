@@ -24,6 +24,7 @@ from e2e.large import (
 from e2e.oracle import plain_client
 from e2e.turnstile import Turnstile, worker_held
 from servers.stub.script import error_in_200, lose_answer
+from servers.stub.store import crc64nvme
 from servers.stub_s3 import StubS3
 
 pytestmark = pytest.mark.s3
@@ -127,7 +128,8 @@ def test_a_stored_part_with_other_bytes_never_becomes_a_part_of_the_object(lab: 
     front.log.clear()
     (upload,) = parked(lab)
     part = {"Bucket": lab.bucket, "Key": KEY, "UploadId": upload["UploadId"], "PartNumber": damaged}
-    plain_client(lab.env).upload_part(**part, Body=b"\0" * PART, ChecksumAlgorithm="CRC64NVME")
+    other = b"\0" * PART
+    plain_client(lab.env).upload_part(**part, Body=other, ChecksumCRC64NVME=crc64nvme(other))
     transfer(lab, env=through(front))
     assert parts_stored(front) == [damaged]
     assert front.log.counts()["CreateMultipartUpload"] == 0
