@@ -1,7 +1,8 @@
 """How the workers of one joblist come to send no more together than they may: a thread that tells and reads the news.
 
 It works only while a dataset is being sent, and only where the joblist has limits or S3 has refused something: one
-small read and one small write, ten seconds apart. What follows from the news is decided in `transfer.sharing`.
+small read and one small write, ten seconds apart, or two while the parts are being found. What follows from the news is
+decided in `transfer.sharing`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bulkhaul.transfer.terms import TransferOptions
 _LOG = logging.getLogger(__name__)
 
 _UNKNOWN = 10  # looks for each ordinary one, until the others know of us
-_HUNGRY = 5  # the same, until we have been granted something
+_UNSETTLED = 5  # the same, until we have been granted something and the parts of S3's rate have been found
 _LONGEST_STOP = 5.0  # seconds
 
 
@@ -56,7 +57,7 @@ class Agreement:
         self.limits.on_refusal = self._begin
         self._sending = self._needed = False
         self._sent_until = -inf
-        self._joined = self._known = self._waits = False
+        self._joined = self._known = False
         self._agreed_at = -inf
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -104,7 +105,8 @@ class Agreement:
             _LOG.debug("the rates of other workers: %s", error)
             return False
         entries = [entry for text in news if (entry := decode(text)) is not None]
-        return any(entry.bucket == self._member.bucket and entry.cap < inf for entry in entries)
+        with self.limits.held() as (limiter, now):
+            return self._member.begin(limiter, now, entries)
 
     def _run(self) -> None:
         try:
@@ -137,16 +139,16 @@ class Agreement:
         if not self._known:
             step = "run `bulkhaul doctor` there, or do without the joblist's limits"
             self._missed(StorageError(self._board.path, "what this worker writes does not stay there", step))
-            return pause(self._every, known=False, waits=self._waits)
+            return pause(self._every, known=False, unsettled=True)
         self._agreed_at = now
         self.limits.refuse(None)
-        return pause(self._every, known=True, waits=self._waits)
+        return pause(self._every, known=True, unsettled=self._member.unsettled)
 
     def _turn(self, others: Sequence[str], known: bool) -> str:
         entries = [entry for text in others if (entry := decode(text)) is not None]
         with self.limits.held() as (limiter, now):
             entry = self._member.turn(limiter, now, entries, known=known, until=now + 2 / 3 * self._silence)
-        self._known, self._waits = known, 0.0 in entry.granted
+        self._known = known
         return entry.encode()
 
     def _missed(self, fault: StorageError) -> None:
@@ -166,14 +168,14 @@ class Agreement:
             _LOG.debug("the joblist's rates: %s", error)
 
 
-def pause(every: float, *, known: bool, waits: bool, draw: Callable[[], float] = random.random) -> float:
+def pause(every: float, *, known: bool, unsettled: bool, draw: Callable[[], float] = random.random) -> float:
     """Seconds from one exchange to the next, in the mean a little over `every`.
 
-    It is sooner while the others do not know of us, or nothing has been granted to us yet.
+    It is sooner while the others do not know of us, and while the parts of all are being found.
     """
     if not known:
         return every / _UNKNOWN
-    return every / _HUNGRY if waits else every * (1 + draw() / 10)
+    return every / _UNSETTLED if unsettled else every * (1 + draw() / 10)
 
 
 def _label(connection: Connection) -> str:

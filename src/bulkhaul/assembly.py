@@ -50,17 +50,19 @@ def transfer_options(settings: Settings) -> TransferOptions:
     """How datasets are sent, and how fast."""
     from math import inf
 
+    from bulkhaul.s3.endpoint import fast_engine_installed
     from bulkhaul.transfer.limits import Rates
     from bulkhaul.transfer.terms import SyncLevel, TransferOptions
 
+    # boto3's engine is made for what the fast one cannot do, not for speed.
+    fast = settings.engine != "s3transfer" and fast_engine_installed()
     return TransferOptions(
         sync_level=SyncLevel(settings.sync_level),
         multipart_threshold=int(settings.multipart_threshold),
         part_size=int(settings.part_size),
         max_concurrency=settings.max_concurrency,
         manifest_upload=settings.manifest_upload,
-        # boto3's engine is made for what the fast one cannot do, not for speed.
-        sender_processes=0 if settings.engine == "s3transfer" else min(_SENDERS, len(os.sched_getaffinity(0))),
+        sender_processes=min(_SENDERS, len(os.sched_getaffinity(0))) if fast else 0,
         worker_limits=Rates(settings.max_requests or inf, settings.max_bandwidth or inf),
         joblist_limits=Rates(settings.joblist_max_requests or inf, settings.joblist_max_bandwidth or inf),
     )

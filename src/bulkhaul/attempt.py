@@ -213,7 +213,11 @@ def _fitted(options: TransferOptions, features: Features | None) -> TransferOpti
     if features is None:
         return options
     return replace(
-        options, multipart_checksums=features.multipart_checksum, listing_in_order=features.lists_in_byte_order
+        options,
+        checksums=features.checksum_enforced,
+        multipart=features.multipart,
+        multipart_checksums=features.part_checksum_enforced,
+        listing_in_order=features.lists_in_byte_order,
     )
 
 

@@ -143,6 +143,10 @@ class CredentialsExpired(CredentialsError):
     """The token has ended; a refresh and a repetition cure it and cost no retry."""
 
 
+class ProviderFailed(CredentialsError):
+    """What has given credentials before gives none now; asking again may cure it."""
+
+
 class AccessDenied(CredentialsError):
     """The credentials are good and lack a right."""
 

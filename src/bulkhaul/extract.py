@@ -14,10 +14,11 @@ from itertools import groupby
 from pathlib import Path
 
 from bulkhaul.errors import SourceError, UsageError
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import is_folder, make_folder, storage_errors
 from bulkhaul.joblist.job import JobView
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.joblist.paths import name_problem
+from bulkhaul.joblist.sharing import follow_sharing, share_folder
 from bulkhaul.messages import Mark, Message, Say, silent
 from bulkhaul.s3.location import S3Location, key_problem
 from bulkhaul.sources.discovery import Discovery, Skipped, check_results_folder, find_datasets, nested_keys
@@ -80,6 +81,7 @@ def extract_joblist(
     joblists: Path,
     layout: Layout,
     target: str | None,
+    group: str | None = None,
     dry_run: bool = False,
     verbosity: int = 1,
     say: Say = silent,
@@ -87,8 +89,9 @@ def extract_joblist(
     """Write a job file for each dataset of `results`, below `target`, into `output`; existing jobs are not touched.
 
     Without `output` the joblist is `joblists/<source>`, or `joblists/<results folder>` when there is no single source.
-    Without `target` the job files name none and the later steps take the settings' one. `verbosity` is only told. A dry
-    run writes nothing.
+    Without `target` the job files name none and the later steps take the settings' one. With `group` that group shares
+    a new joblist; this process's umask follows the folder's mode in any case. `verbosity` is only told. A dry run
+    writes nothing.
 
     Raises:
         SourceError: the results cannot be read, match nothing, or clash with each other or with the joblist.
@@ -101,7 +104,7 @@ def extract_joblist(
     discovery = find_datasets(layout, root)
     folder = _output_folder(output or joblists / _default_name(discovery), root)
     work = _compare(discovery, folder, location)
-    _prepare_output(folder, dry_run=dry_run, say=say)
+    _prepare_output(folder, group=group, dry_run=dry_run, say=say)
     say(Message(Mark.INFO, f"Dry run: {'enabled' if dry_run else 'disabled'}"))
     say(Message(Mark.INFO, f"Verbosity level: {verbosity}"))
     for message in (*_found(discovery), *_warnings(work)):
@@ -133,7 +136,7 @@ def _output_folder(output: Path, root: Path) -> Path:
 def _compare(discovery: Discovery, folder: Path, location: S3Location | None) -> _Extraction:
     planned = tuple(_planned(dataset, location) for dataset in discovery.datasets)
     existing: dict[str, JobView] = {}
-    if folder.is_dir():
+    if is_folder(folder):
         joblist = Joblist(folder)
         existing = {name: joblist.read(name) for name in joblist.names()}
     _refuse_other_sources(planned, existing)
@@ -175,18 +178,21 @@ def _refuse_clashing_targets(planned: Iterable[_Planned], existing: Mapping[str,
             raise SourceError(f"{outer} and {inner}", reason, "choose another target, or move one of them away")
 
 
-def _prepare_output(folder: Path, *, dry_run: bool, say: Say) -> None:
-    if not folder.exists():
+def _prepare_output(folder: Path, *, group: str | None, dry_run: bool, say: Say) -> None:
+    if not is_folder(folder):
         say(Message(Mark.WARNING, f"The output path '{folder}' does not exist."))
         say(Message(Mark.INFO, f"{'Would create' if dry_run else 'Creating'} output path: {folder}"))
         if dry_run:
             return
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     with storage_errors(folder):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     say(Message(Mark.INFO, f"Valid output path: {folder}"))
+    if not dry_run:
+        if group is not None:
+            share_folder(folder, group)
+        follow_sharing(folder)
 
 
 def _found(discovery: Discovery) -> Iterator[Message]:
@@ -228,6 +234,8 @@ def _warnings(work: _Extraction) -> Iterator[Message]:
     other = [job.name for job in work.planned if job.name in work.existing and _differs(job, work.existing[job.name])]
     if other:
         texts.append(f"{len(other)} job(s) that were there keep another target, first '{other[0]}.txt'.")
+    if outside := [job for job in work.planned if not job.source.is_relative_to(work.discovery.results)]:
+        texts.append(f"{len(outside)} dataset(s) lie outside, behind symlinks, first {outside[0].source}")
     for name in work.vanished:
         texts.append(f"The dataset of the job '{name}.txt' has vanished: {work.existing[name].source}")
     return (Message(Mark.WARNING, text) for text in texts)

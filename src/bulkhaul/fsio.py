@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,9 @@ _NEXT_STEPS = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
 }
+# Whatever the umask, what we make is never writable for everybody: who writes a job file decides what is sent.
+_FILE_MODE = 0o664
+_FOLDER_MODE = 0o775
 _STALE_TRIES = 3
 _Read = TypeVar("_Read")
 _ONE_READ = 1 << 16  # bytes; more than a job file or a record has
@@ -82,6 +86,23 @@ def opened_anew(read: Callable[[], _Read]) -> _Read:
     return read()
 
 
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; False when nothing is there.
+
+    Not `Path.is_dir`: on a file system that fails it raises an `OSError`, or in later versions says False.
+
+    Raises:
+        StorageError: nobody can tell.
+    """
+    with storage_errors(path):
+        try:
+            return stat.S_ISDIR(path.stat().st_mode)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return False
+            raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable: a rename or link is lost with the node until this returns."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -91,9 +112,38 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _write_new(path: Path, data: bytes, *, mode: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(fd, "wb") as file:
+def open_shared(path: str | Path, flags: int) -> int:
+    """Open a file that others may write to as well, new ones for owner and group at most; also as `open`'s `opener`.
+
+    A link in its place is not followed: somebody else who may write here could lead us anywhere.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
+
+
+def make_folder(folder: Path, *, above: bool = True) -> None:
+    """Make `folder`, and those `above` it that are missing, unless it is there; for owner and group at most.
+
+    Raises:
+        StorageError: it is not there.
+    """
+    missing = [folder]
+    with storage_errors(folder):
+        while missing:
+            try:
+                missing[-1].mkdir(_FOLDER_MODE, exist_ok=True)
+            except FileNotFoundError:
+                if not above or missing[-1].parent == missing[-1]:
+                    raise
+                missing.append(missing[-1].parent)
+            else:
+                missing.pop()
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with os.fdopen(open_shared(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -107,19 +157,19 @@ def _private_name(path: Path) -> Path:
 def replace_file(path: Path, data: bytes) -> None:
     """Make `path` hold `data`, whole or not at all, and durably.
 
-    An existing file keeps its mode; a new one gets 0666 less the umask, so that shared folders stay shared.
+    An existing file keeps its mode, less the right of everybody to write; a new one gets 0664 less the umask.
 
     Raises:
-        StorageError: nothing has changed; the old content, if any, is whole.
+        StorageError: the old content, if any, is whole; or, where only the last step failed, the new, not yet durably.
     """
     private = _private_name(path)
     with storage_errors(path):
         try:
-            mode = path.stat().st_mode & 0o7777
+            mode = path.stat().st_mode & 0o775
         except FileNotFoundError:
             mode = None
         try:
-            _write_new(private, data, mode=0o666)
+            _write_new(private, data)
             if mode is not None:
                 private.chmod(mode)
             private.replace(path)
@@ -142,7 +192,7 @@ def create_file(path: Path, data: bytes, *, unique: bool = True) -> bool:
     private = _private_name(path)
     with storage_errors(path):
         try:
-            _write_new(private, data, mode=0o666)
+            _write_new(private, data)
             linked = _linked(private, path)
             won = path.read_bytes() == data if unique else linked
         finally:

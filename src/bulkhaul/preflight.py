@@ -104,8 +104,8 @@ class Preflight:
         cache = self._folder / f"{location.bucket}.json"
         found = _remembered(cache, connection)
         if found is None:
-            with announced(self._folder, location, self.owner) as token:
-                found = probe(connection, token, gate=self.gate)
+            with announced(self._folder, location, self.owner) as begun:
+                found = probe(connection, begun.token, gate=self.gate, on_doubt=begun.doubt)
             _remember(cache, connection, found)
         elif not found.leftovers:
             # Where removal is refused each trial would leave an object behind: the first put has to find out there.
@@ -134,8 +134,8 @@ class Preflight:
         return self.joblist.state_path("probe")
 
     def _check_access(self, connection: Connection) -> None:
-        with announced(self._folder, connection.location, self.owner) as token:
-            check_access(connection, token, gate=self.gate)
+        with announced(self._folder, connection.location, self.owner) as begun:
+            check_access(connection, begun.token, gate=self.gate, on_doubt=begun.doubt)
 
 
 def _remembered(cache: Path, connection: Connection) -> Features | None:

@@ -45,25 +45,42 @@ class Intent:
             self.path.unlink(missing_ok=True)
 
 
-@contextmanager
-def announced(folder: Path, location: S3Location, owner: Owner) -> Iterator[str]:
-    """Write into `folder` that `owner` probes below `location`; the block gets its token.
+@dataclass(slots=True)
+class Announced:
+    """A probe that goes on; `doubt` says that something of it may be left in S3, so that its intent stays."""
 
-    The intent stays when the block is cut off: by a kill, or by a stop in the middle of its own cleaning up.
+    token: str
+    doubtful: bool = False
+
+    def doubt(self) -> None:
+        """Leave the intent to whoever comes after this worker."""
+        self.doubtful = True
+
+
+@contextmanager
+def announced(folder: Path, location: S3Location, owner: Owner) -> Iterator[Announced]:
+    """Write into `folder` that `owner` probes below `location`; the block gets the token.
+
+    The intent stays when the block is cut off, by a kill or by a stop in the middle of its own cleaning up, or says
+    that it is in doubt.
 
     Raises:
         StorageError: it cannot be written; no probe was begun.
     """
     intent = Intent(folder / f"{new_token()}{_SUFFIX}", location)
-    with fsio.storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    fsio.make_folder(folder)
     fsio.create_file(intent.path, json.dumps({"location": str(location), "owner": asdict(owner)}).encode() + b"\n")
+    probe = Announced(intent.token)
+    ended = False
     try:
-        yield intent.token
+        yield probe
+        ended = True
     except S3Error:
-        intent.forget()  # the probe has cleaned up behind its own error
+        ended = True  # the probe has cleaned up behind its own error
         raise
-    intent.forget()
+    finally:
+        if ended and not probe.doubtful:
+            intent.forget()
 
 
 def abandoned(folder: Path, owner_gone: Callable[[Owner], bool]) -> Iterator[Intent]:

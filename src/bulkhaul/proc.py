@@ -58,6 +58,7 @@ class RunningModule:
     """A module of this package in an interpreter of its own, which ends when its `input` is closed.
 
     Its one argument is the number of the file descriptor that is our `output`; `environment` comes on top of ours.
+    What it writes to standard error comes by `errors`, which has to be read.
 
     Raises:
         ProgramFailed: it could not be started.
@@ -72,7 +73,7 @@ class RunningModule:
                 [sys.executable, "-P", "-m", name, str(writing)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 pass_fds=(writing,),
                 env={**os.environ, **environment},
                 process_group=0,  # Ctrl-C is for whoever started it
@@ -84,9 +85,11 @@ class RunningModule:
         finally:
             os.close(writing)
         assert process.stdin is not None
+        assert process.stderr is not None
         self.pid = process.pid
         self.input: IO[bytes] = process.stdin
         self.output: IO[bytes] = os.fdopen(reading, "rb")
+        self.errors: IO[bytes] = process.stderr
         self._process = process
 
     def kill(self) -> None:

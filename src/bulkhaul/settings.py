@@ -69,6 +69,7 @@ class Settings(BaseModel):
     depth: int = Field(1, ge=1, description="layout `folders`: the level of the folders that are datasets")
     joblist: Path | None = Field(None, description="the joblist of every step after `extract`")
     joblists: Path = Field(Path("joblists"), description="the folder that `extract` makes joblists in")
+    group: str | None = Field(None, description="group of users that shares new joblists")
     lease_ttl: Seconds = Field(180.0, description="seconds without a heartbeat until a claim is taken over")
     heartbeat: Seconds = Field(20.0, description="seconds between two heartbeats; at most a third of lease_ttl")
     engine: Literal["auto", "obstore", "s3transfer"] = Field("auto", description="what sends and lists small files")

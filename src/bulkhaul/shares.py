@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import make_folder, open_shared, storage_errors
 from bulkhaul.joblist.job import JobView
 from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.slurm.environment import TaskId, current_share
@@ -42,8 +42,8 @@ class AuditShare:
         """
         if self._memory is not None:
             with storage_errors(self._memory):
-                self._memory.parent.mkdir(parents=True, exist_ok=True)
-                with self._memory.open("a", encoding="utf-8") as file:
+                make_folder(self._memory.parent)
+                with open(self._memory, "a", encoding="utf-8", opener=open_shared) as file:
                     file.write(f"\n{name}{_WHOLE}")
 
     def close(self) -> None:

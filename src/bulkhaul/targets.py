@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from bulkhaul.errors import UsageError
 from bulkhaul.joblist.job import JobView
+from bulkhaul.joblist.joblist import Joblist
 from bulkhaul.preflight import Connect, unusable_buckets
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.probe import check_listing
@@ -45,6 +46,18 @@ def sample_locations(views: Iterable[JobView], target_of: TargetOf) -> list[S3Lo
     if unusable and not locations:
         raise unusable[0]
     return locations
+
+
+def joblist_locations(folder: Path, target_of: TargetOf) -> Iterator[S3Location]:
+    """The targets of all jobs of the joblist in `folder` that can be read, one by one.
+
+    Raises:
+        UsageError: a job has no usable target.
+        StorageError: the joblist cannot be read.
+    """
+    for view in Joblist(folder).iterate():
+        if view.source is not None:
+            yield location_of(view.target, view.source, target_of)
 
 
 def check_readable(locations: Iterable[S3Location], connect: Connect) -> None:

@@ -1,4 +1,4 @@
-"""`doctor` and `config`: what this place can do, and what is set where."""
+"""`doctor`, `config` and `policy`: what this place can do, what is set where, and which rights that takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from bulkhaul.cli import options as o
 from bulkhaul.cli.render import end, plain, speaker
-from bulkhaul.errors import OK
+from bulkhaul.errors import OK, UsageError
 from bulkhaul.messages import Mark, Message
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands to `app`."""
     o.command(app, "doctor", example="bulkhaul doctor ./source08")(doctor)
     o.command(app, "config", example="bulkhaul config --json")(config)
+    o.command(app, "policy", example="bulkhaul policy --role worker --target s3://bucket/prefix")(policy)
 
 
 def doctor(
@@ -65,6 +66,35 @@ def config(
         say(Message(Mark.INFO, f"{name:<{width}}  {_text(value)}  ({settings.origin(name)})", detail=0))
         say(Message(Mark.INFO, f"{'':<{width}}  {type(settings).model_fields[name].description}", detail=2))
     end(None, exit_code=OK, as_json=False)
+
+
+def policy(
+    role: Annotated[str, typer.Option("--role", help="worker (sends) or auditor (only verifies again).")],
+    input_path: Annotated[
+        Path | None, o.path_option("--input_path", "-i", help="Joblist: rights for the targets of its jobs alone.")
+    ] = None,
+    target: o.Target = None,
+    config: o.ConfigFile = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Print the least IAM policy, a JSON document, for a target or for the jobs of a joblist."""
+    from bulkhaul.assembly import target_finder
+    from bulkhaul.s3.location import S3Location
+    from bulkhaul.settings import load_settings
+    from bulkhaul.targets import joblist_locations
+    from bulkhaul.transfer.rights import Role, Scope, least_scopes, policy_document
+
+    if role not in Role.__members__.values():
+        raise UsageError("--role", f"{role!r} is no role", f"choose {' or '.join(Role)}")
+    settings = load_settings({"target": target}, config=config)
+    if input_path is None:
+        scopes = [Scope(S3Location.parse(settings.needed("target")))]
+    else:
+        _, folder, _ = o.open_joblist(input_path, verbosity=0, config=config, as_json=as_json, target=target)
+        scopes = least_scopes(joblist_locations(folder, target_finder(settings)))
+        if not scopes:
+            raise UsageError(folder, "no job file of it can be read", "`bulkhaul summarise` tells why")
+    end(policy_document(Role(role), scopes, region=settings.region), exit_code=OK, as_json=True)
 
 
 def _shown(settings: Settings) -> dict[str, object]:

@@ -32,6 +32,7 @@ def extract(
     layout: o.LayoutName = None,
     depth: o.Depth = None,
     target: o.Target = None,
+    group: Annotated[str | None, typer.Option("--group", help="Group of users that shares a new joblist.")] = None,
     config: o.ConfigFile = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -43,7 +44,7 @@ def extract(
     from bulkhaul.extract import extract_joblist
     from bulkhaul.settings import load_settings
 
-    options = {"results": input_path, "layout": layout, "depth": depth, "target": target}
+    options = {"results": input_path, "layout": layout, "depth": depth, "target": target, "group": group}
     settings = load_settings(options, config=config)
     report = extract_joblist(
         settings.needed("results"),
@@ -51,6 +52,7 @@ def extract(
         joblists=settings.joblists,
         layout=dataset_layout(settings),
         target=settings.target,
+        group=settings.group,
         dry_run=dry_run,
         verbosity=verbosity,
         say=speaker(verbosity, as_json=as_json),

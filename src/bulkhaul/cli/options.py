@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from bulkhaul.settings import Settings
 
 
+_OF_THE_PATH = frozenset({errno.EACCES, errno.ENAMETOOLONG})
+"""Errors that say that another path was meant; all others are the file system's."""
+
+
 def _path(text: str) -> Path:
     # An unset shell variable in quotes would else mean the working folder.
     if not text.strip():
@@ -26,20 +31,21 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _path_option(*names: str, help: str) -> Any:
+def path_option(*names: str, help: str) -> Any:
+    """An option that takes a path, which must not be empty."""
     return typer.Option(*names, help=help, parser=_path, metavar="PATH")
 
 
 Results = Annotated[
-    Path | None, _path_option("--input_path", "-i", help="Results folder. Default: `results` of the settings.")
+    Path | None, path_option("--input_path", "-i", help="Results folder. Default: `results` of the settings.")
 ]
 NewJoblist = Annotated[
     Path | None,
-    _path_option("--output_path", "-o", help="Joblist to fill. Default: joblists/<source or results folder>."),
+    path_option("--output_path", "-o", help="Joblist to fill. Default: joblists/<source or results folder>."),
 ]
 InputJoblist = Annotated[
     Path | None,
-    _path_option("--input_path", "-i", help="Joblist. Default: `joblist` of the settings, or the only one there is."),
+    path_option("--input_path", "-i", help="Joblist. Default: `joblist` of the settings, or the only one there is."),
 ]
 Verbosity = Annotated[
     int, typer.Option("--verbosity", "-v", min=0, max=3, help="What is said: 0 errors only, 3 everything.")
@@ -65,7 +71,7 @@ JoblistMaxRequests = Annotated[
     str | None, typer.Option("--joblist-max-requests", help="Most requests a second of all workers of the joblist.")
 ]
 ConfigFile = Annotated[
-    Path | None, _path_option("--config", help="Settings file, instead of the nearest bulkhaul.toml.")
+    Path | None, path_option("--config", help="Settings file, instead of the nearest bulkhaul.toml.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
@@ -152,9 +158,12 @@ def open_joblist(
 
     Raises:
         UsageError: bad settings, or the folder is missing, or it holds no job and must not be empty.
+        StorageError: the folder cannot be looked at.
     """
     from bulkhaul.assembly import joblist_folder
+    from bulkhaul.fsio import storage_error
     from bulkhaul.joblist.joblist import Joblist
+    from bulkhaul.joblist.sharing import follow_sharing
     from bulkhaul.settings import load_settings
 
     say = speaker(verbosity, as_json=as_json)
@@ -162,7 +171,9 @@ def open_joblist(
     try:
         folder = joblist_folder(settings).resolve()
         exists, is_folder = folder.exists(), folder.is_dir()
-    except OSError as error:  # no right to look into a folder above, or a name that is too long
+    except OSError as error:
+        if error.errno not in _OF_THE_PATH:
+            raise storage_error(error.filename or "--input_path", error) from error
         raise UsageError(
             error.filename or "--input_path", error.strerror or str(error), "check --input_path"
         ) from error
@@ -173,5 +184,6 @@ def open_joblist(
     if not may_be_empty and Joblist(folder).is_empty():
         # Most likely another folder was meant, which "nothing left to do" would hide.
         raise UsageError(folder, "it holds no job file", "check --input_path, or make them with `bulkhaul extract`")
+    follow_sharing(folder)
     say(Message(Mark.INFO, f"Valid input path: {folder}"))
     return settings, folder, say

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bulkhaul.errors import ClaimLost, StorageError
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import open_shared, storage_errors
 from bulkhaul.joblist.heartbeat import Heartbeat, Progress
 from bulkhaul.joblist.job import Status
 from bulkhaul.joblist.jobfile import JobFile, log_line
@@ -17,7 +17,6 @@ from bulkhaul.joblist.locks import Lock
 from bulkhaul.joblist.paths import JoblistPaths
 from bulkhaul.joblist.rewriting import claim_lost, write_as_owner
 
-_STATUS_AFTER = {End.SUCCESS: Status.SUCCESS, End.ERROR: Status.ERROR, End.RELEASED: Status.TODO}
 _log = logging.getLogger(__name__)
 
 
@@ -74,12 +73,12 @@ class Claim:
         """Append one line with the time to the job file (last 200 kept) and to the worker's full log.
 
         Raises:
-            ClaimLost: a newer generation exists; nothing was written to the job file.
+            ClaimLost: a newer generation exists; line 1 is left to it.
             StorageError: the job file could not be written and is as before.
         """
         self._log_fully(text)
         try:
-            write_as_owner(self._paths, self._lock, self._record, status=Status.ONGOING, text=text)
+            write_as_owner(self._paths, self._lock, self._record, text=text)
         except ClaimLost:
             self._lost.set()
             raise
@@ -114,7 +113,7 @@ class Claim:
     def _show(self, record: Record, end: End) -> None:
         line = f"{end}: {record.text} generation={record.generation}"
         try:
-            write_as_owner(self._paths, self._lock, record, status=_STATUS_AFTER[end], text=line)
+            write_as_owner(self._paths, self._lock, record, text=line)
             if end is End.SUCCESS:
                 compact(self._paths.ledger, self.name, record.generation)
         except (ClaimLost, StorageError) as error:
@@ -129,7 +128,10 @@ class Claim:
         path = self._paths.log(self._record.owner.worker)
         line = log_line(f"{self.name} generation={self.generation} {text}")
         try:
-            with storage_errors(path), path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            with (
+                storage_errors(path),
+                open(path, "a", encoding="utf-8", errors="surrogateescape", opener=open_shared) as file,
+            ):
                 file.write(line + "\n")
         except StorageError as error:
             _log.warning("full log: %s", error)

@@ -74,7 +74,7 @@ class Claimer:
         self._open = claim
         try:
             # Before the first byte is sent, a person can see who has the job.
-            write_as_owner(self._paths, self._lock, record, status=Status.ONGOING, text=record.text, note_typed=False)
+            write_as_owner(self._paths, self._lock, record, text=record.text, note_typed=False)
             return self._unless_deadly(claim, record)
         except ClaimLost:
             self.give_up()
@@ -100,7 +100,7 @@ class Claimer:
         progress = read_progress(self._paths.heartbeat(before.owner.worker)) if before and takes_over else None
         record = claim_after(name, before, self._owner, progress=progress)
         # A worker without a job does not beat: after a long wait it shows that it lives before it owns one.
-        self._heartbeat.renew(only_if_stale=True)
+        self._heartbeat.renew_before_claim()
         if not publish(self._paths.ledger, record):
             return None
         if before and takes_over and before.owner.worker != self._owner.worker:

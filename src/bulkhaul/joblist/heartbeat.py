@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bulkhaul.errors import StorageError, UsageError
-from bulkhaul.fsio import opened_anew, storage_errors
+from bulkhaul.fsio import open_shared, opened_anew, storage_errors
 
 _BLOCK = 2048
 _LONGEST_STOP = 5.0
@@ -149,6 +149,17 @@ class Heartbeat:
                 self._look()
             self._last_good = began
 
+    def renew_before_claim(self) -> None:
+        """Beat, unless the last good beat stays younger than 2/3 of the lease until the thread's next one.
+
+        A worker without a job does not beat, and an observer whose clock is half as fast again may have watched it.
+
+        Raises:
+            StorageError: as for `renew`.
+        """
+        if not self._times.trusts(self._clock() - self._last_good + self._times.heartbeat):
+            self.renew()
+
     def _run(self) -> None:
         while not self._stop.wait(self._times.heartbeat):
             if self._progress is None:
@@ -162,7 +173,7 @@ class Heartbeat:
         self._counter += 1
         data = _encode(self._counter, self._progress)
         with storage_errors(self._path):
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+            fd = open_shared(self._path, os.O_WRONLY | os.O_CREAT)
             try:
                 os.pwrite(fd, data, 0)
                 os.fsync(fd)

@@ -6,6 +6,7 @@ Line 1 of a job file is both a projection of the ledger (workers write it) and a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -93,6 +94,9 @@ class Owner:
         Raises:
             TypeError, ValueError: it is of another shape.
         """
+        # It becomes a path, of a file that is removed after a take-over: no record may point elsewhere.
+        if not re.fullmatch(r"[\w.+@-]*\w[\w.+@-]*", values["worker"]):
+            raise ValueError("a worker's name is a file's name")
         slurm = values.get("slurm")
         task = None if slurm is None else SlurmTask(**_known(SlurmTask, slurm))
         return cls(**{**_known(cls, values), "slurm": task})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bulkhaul.errors import InvalidJobFile, UsageError
-from bulkhaul.fsio import create_file, storage_errors
+from bulkhaul.fsio import create_file, is_folder, make_folder, storage_errors
 from bulkhaul.joblist.heartbeat import LeaseTimes
 from bulkhaul.joblist.index import Scan, read_index, repaired, scan_views, settled
 from bulkhaul.joblist.job import JobView, Owner, Standing, Status
@@ -48,7 +48,7 @@ class Joblist:
         self._paths = JoblistPaths(folder)
         self._lock = lock
         self._mounts = mounts
-        if not create and not folder.is_dir():
+        if not create and not is_folder(folder):
             raise UsageError(folder, "there is no such joblist", "check the path, or extract the joblist first")
 
     def add(self, name: str, *, source: Path, target: str | None = None) -> bool:
@@ -66,8 +66,7 @@ class Joblist:
             raise UsageError(target, "a target is one line", "correct the target")
         path = self.path(name)
         for folder in (self.folder, self._paths.state):
-            with storage_errors(folder):
-                folder.mkdir(exist_ok=True, parents=folder == self.folder)
+            make_folder(folder)
         with storage_errors(path):
             if path.exists() or path.is_symlink():
                 return False
@@ -166,7 +165,7 @@ class Joblist:
             scan.store()
 
     def _has_ledger(self) -> bool:
-        return self._paths.ledger.is_dir()
+        return is_folder(self._paths.ledger)
 
     def retry(self, names: Sequence[str] | None = None, *, unproven: bool = False) -> list[str]:
         """Set jobs in `error` to `todo` (with `unproven` those too); the names that were set.
@@ -209,7 +208,8 @@ class Joblist:
     ) -> Session:
         """A worker's session; `offset` in [0, 1) is where in the list it starts to look.
 
-        `owner_gone` proves the death of an owner (False proves nothing); it is asked at each look at an open claim.
+        `owner_gone` proves the death of an owner (False proves nothing); it is asked at each look at an open claim, and
+        twice a second while a worker waits for the owners that it has looked at.
 
         Raises:
             UsageError: the lease is too short for the joblist's file system.

@@ -210,8 +210,10 @@ def compact(folder: Path, job: str, newest: int) -> None:
         try:
             private.hardlink_to(record_path(folder, job, newest - 1))
             private.replace(first)
-        except FileNotFoundError:
-            return  # somebody else has compacted further
+        except (FileNotFoundError, PermissionError):
+            # Somebody else has compacted further, or we may not write to another user's record: the kernel's
+            # protected_hardlinks then allows no second link to it. It stays, and the ledger reads the same.
+            return
         finally:
             private.unlink(missing_ok=True)
         for generation in range(2, newest - 1):

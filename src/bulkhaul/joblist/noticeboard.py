@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import open_shared, storage_errors
 
 LINE = 160
 """Bytes of a line, with its newline."""
@@ -131,7 +131,7 @@ class Noticeboard:
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
     # O_DSYNC also makes NFS send the bytes of this line alone, not the page around it with older lines of others.
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    fd = open_shared(path, flags)
     try:
         yield fd
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from bulkhaul.errors import UsageError
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import make_folder
 from bulkhaul.joblist.claim import Claim
 from bulkhaul.joblist.claiming import Claimer
 from bulkhaul.joblist.finder import Finder
@@ -50,6 +50,8 @@ class Session:
             raise UsageError(f"offset {offset:g}", "it is not in [0, 1)", "divide the array index by the array's size")
         self._paths = paths
         self._times = times
+        self._owner_gone = owner_gone
+        self._looked_at: list[Owner] = []
         self._heartbeat = Heartbeat(paths.heartbeat(owner.worker), times)
         observer = Observer(paths, times.ttl, owner_gone)
         self._claimer = Claimer(paths, owner, lock=lock, heartbeat=self._heartbeat, observer=observer)
@@ -58,8 +60,7 @@ class Session:
 
     def __enter__(self) -> Session:
         for folder in self._paths.folders():
-            with storage_errors(folder):
-                folder.mkdir(exist_ok=True)
+            make_folder(folder, above=False)
         self._heartbeat.start()
         return self
 
@@ -105,8 +106,18 @@ class Session:
             case Look():
                 return self._sign(step.name, step.generation)
             case Pause():
-                _pause(step.seconds, gate)
+                self._pause(step.seconds, gate)
         return None
+
+    def _pause(self, seconds: float, gate: Gate) -> None:
+        """Wait, but not on when an owner that was just looked at is gone: to ask that costs the joblist nothing."""
+        owners, self._looked_at = self._looked_at, []
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            gate()
+            time.sleep(min(left, _SLICE))
+            if any(map(self._owner_gone, owners)):
+                return
 
     def jobs_in_doubt(self) -> list[str]:
         """The jobs that were `ongoing` when `claim_next` ended, with an owner neither seen alive nor found dead."""
@@ -132,11 +143,5 @@ class Session:
         record = newest_record(self._paths.ledger, name, hint=generation)
         if (owner := holder(record)) is None:
             return Sign.DEAD if is_open(record) else Sign.ALIVE  # there for the taking, or settled: nothing to wait for
+        self._looked_at.append(owner)
         return self._claimer.sign(owner)
-
-
-def _pause(seconds: float, gate: Gate) -> None:
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        gate()
-        time.sleep(min(left, _SLICE))

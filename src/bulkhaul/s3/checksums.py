@@ -10,6 +10,9 @@ from anycrc import Model
 
 Buffer = bytes | bytearray | memoryview
 
+MD5_STEP = "check this machine's memory and network; the object that stands there is damaged"
+"""What to do where an ETag that has to prove what arrived is not the MD5 of what was sent."""
+
 _CRC64NVME = Model("CRC64-NVME")
 
 # The interpreter is held meanwhile: a twentieth of a millisecond for this many bytes, then others have their turn.

@@ -22,6 +22,7 @@ from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, ReadOnlyCredentials
 from botocore.handlers import add_expect_header
 from botocore.loaders import Loader, create_loader
+from botocore.parsers import ResponseParserError
 
 from bulkhaul.errors import (
     BucketUnusable,
@@ -34,6 +35,7 @@ from bulkhaul.errors import (
 )
 from bulkhaul.s3.credentials import CredentialSource
 from bulkhaul.s3.endpoint import Endpoint, S3Options, needs_signed_payload
+from bulkhaul.s3.exchange import guard_requests
 from bulkhaul.s3.faults import ENDPOINT_STEP, HEAD_REFUSED, translate
 
 
@@ -62,7 +64,7 @@ def open_session(options: S3Options) -> botocore.session.Session:
     Raises:
         UsageError: no such profile.
     """
-    return _opened(botocore.session.Session(profile=options.profile), options)
+    return _opened(_Session(profile=options.profile), options)
 
 
 def read_configuration(options: S3Options) -> botocore.session.Session:
@@ -90,6 +92,16 @@ def _loader(data_path: str | None) -> Loader:
     # botocore's descriptions of S3 and its endpoints: 50 ms to read, for each session anew unless they share them.
     paths = create_loader(data_path).search_paths
     return _Loader(extra_search_paths=paths, include_default_search_paths=False)
+
+
+class _Session(botocore.session.Session):  # type: ignore[misc, unused-ignore]
+    """botocore's own, whose clients do not hang; AWS's chain of credentials makes some of its own."""
+
+    def create_client(self, *arguments: Any, **named: Any) -> Any:
+        """As botocore's."""
+        client = super().create_client(*arguments, **named)
+        guard_requests(client)
+        return client
 
 
 class _Loader(Loader):  # type: ignore[misc, unused-ignore]
@@ -187,6 +199,8 @@ def s3_errors(thing: object) -> Iterator[None]:
         yield
     except (boto.ClientError, boto.BotoCoreError, urllib3.exceptions.HTTPError) as error:
         raise _translated(error, str(thing)) from error
+    except ResponseParserError as error:
+        raise Transient(thing, "the answer cannot be read", ENDPOINT_STEP) from error
     except ValueError as error:
         # botocore reports an endpoint that is no URL as a bare ValueError.
         if "endpoint" not in str(error):
@@ -236,6 +250,10 @@ def _translated(error: Exception, thing: str) -> Exception:
     return S3Error(thing, f"{type(error).__name__}: {error}", "see the reason; report it if it is not yours to solve")
 
 
+# HEAD has no body to give a reason in: its 503 is taken for the usual one, which asks for fewer requests.
+_HEADS = {"400": HEAD_REFUSED, "503": "SlowDown"}
+
+
 def _answered(error: boto.ClientError, thing: str) -> S3Error:
     said: Any = error.response.get("Error", {})
     meta: Any = error.response.get("ResponseMetadata", {})
@@ -246,8 +264,8 @@ def _answered(error: boto.ClientError, thing: str) -> S3Error:
     code = str(said.get("Code", ""))
     if error.operation_name == "HeadBucket" and code == "404":
         code = "NoSuchBucket"
-    if error.operation_name.startswith("Head") and code == "400":
-        code = HEAD_REFUSED
+    if error.operation_name.startswith("Head"):
+        code = _HEADS.get(code, code)
     return translate(code, int(meta.get("HTTPStatusCode", 0)), message, thing=thing)
 
 

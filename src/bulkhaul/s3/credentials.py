@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bulkhaul.errors import BulkhaulError, CredentialsError
+from bulkhaul.errors import AccessDenied, BulkhaulError, CredentialsError, ProviderFailed
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.token import Token
 from bulkhaul.stopping import utc_now
@@ -67,6 +67,7 @@ class CredentialSource:
         self._fetching = threading.Lock()
         self._held: _Held | None = None
         self._failure: tuple[CredentialsError, datetime] | None = None
+        self._told = False
 
     @property
     def covers(self) -> S3Location | None:
@@ -81,10 +82,11 @@ class CredentialSource:
     @property
     def ends_within_a_transfer(self) -> datetime | None:
         """When these keys end, if they are fixed and may end in the midst of a dataset (within 12 h); else None."""
-        end = self.token().expires_at
-        if self.renewable or end is None or end - self._now() > _ONE_TRANSFER:
-            return None
-        return end
+        held = self._held or self._present()
+        if held.grant.renewable:
+            return None  # asked before each job: an outage of the provider is for the requests to wait out
+        end = held.grant.token.expires_at
+        return None if end is None or end - self._now() > _ONE_TRANSFER else end
 
     def serves(self, location: S3Location) -> bool:
         """Whether a grant that is already here covers `location`; never asks the provider."""
@@ -95,6 +97,7 @@ class CredentialSource:
         """A token that has not ended, renewed before it does; cheap while it is fresh.
 
         Raises:
+            ProviderFailed: it has ended, and the provider that gave it gives none now.
             CredentialsError: there is none and the provider gives none.
         """
         return self._present().grant.token
@@ -103,7 +106,8 @@ class CredentialSource:
         """Replace the token that S3 refused as ended; does nothing when somebody else has replaced it already.
 
         Raises:
-            CredentialsError: the provider fails, or has only the same token to give.
+            ProviderFailed: the provider fails.
+            CredentialsError: it refuses, or has only the same token to give.
         """
         with self._fetching:
             if self._held is None or self._held.grant.token == used:
@@ -153,19 +157,37 @@ class CredentialSource:
         if self._failure is not None and now < self._failure[1]:
             raise self._failure[0]  # all threads that waited for this one failure share it
         try:
-            grant = self._provider(self.location)
+            grant = self._asked()
             held = _Held(grant, renew_at=_renew_at(grant.token, now))
             self._refuse_stale(held, refused)
         except CredentialsError as error:
+            self._tell(error, refused)
             self._failure = (error, self._now() + timedelta(seconds=1))
             raise
-        except BulkhaulError as error:
-            failure = CredentialsError(self.location, f"no token: {error.thing}: {error.reason}", error.next_step)
-            self._failure = (failure, self._now() + timedelta(seconds=1))
-            raise failure from error
         self._failure = None
         self._held = held
+        self._told = False
         return held
+
+    def _tell(self, error: CredentialsError, refused: Token | None) -> None:
+        """Say once that requests wait, however many do."""
+        waits = refused is not None or self._held is None or self._held.ended(self._now())
+        if isinstance(error, ProviderFailed) and waits and not self._told:
+            self._told = True
+            _LOG.warning("%s; requests wait, and it is asked again", error)
+
+    def _asked(self) -> Grant:
+        try:
+            return self._provider(self.location)
+        except AccessDenied:
+            raise
+        except BulkhaulError as error:
+            reason = error.reason if isinstance(error, CredentialsError) else f"{error.thing}: {error.reason}"
+            if self._held is not None and self._held.grant.renewable:
+                raise ProviderFailed(self.location, f"no new token: {reason}", error.next_step) from error
+            if isinstance(error, CredentialsError):
+                raise
+            raise CredentialsError(self.location, f"no token: {reason}", error.next_step) from error
 
     def _refuse_stale(self, held: _Held, refused: Token | None) -> None:
         step = "log in again" if not held.grant.renewable else "check the provider and this machine's clock"

@@ -46,6 +46,13 @@ class Endpoint:
         return self.url or f"AWS {self.region}"
 
 
+def fast_engine_installed() -> bool:
+    """Whether the fast engine can be expected to load here; it is not loaded."""
+    from importlib.util import find_spec  # a sender, which reads these values too, has no use for it
+
+    return find_spec("obstore") is not None
+
+
 def needs_signed_payload(url: str) -> bool:
     """Whether bodies sent to `url` could be changed on the way unseen: over plain http to another host."""
     parts = urlsplit(url)

@@ -44,13 +44,20 @@ _BUSY = _Fault(Transient, "the server failed", _AGAIN)
 _SLOW = _Fault(Transient, "the request took too long", _AGAIN)
 _ENDED = _Fault(CredentialsExpired, "the credentials have ended", "log in again, or name a provider that renews them")
 _UNKNOWN_KEY = _Fault(CredentialsError, "the access key is unknown to S3", "check AWS_ACCESS_KEY_ID, or the profile")
+_UNKNOWN = _Fault(
+    CredentialsExpired, "the server does not take the credentials, or no more", "log in again, or check the access key"
+)
 _DENIED = _Fault(
     AccessDenied, "S3 refuses the access", "ask the bucket's owner for the right, or use other credentials"
 )
 _NO_BUCKET = _Fault(BucketUnusable, "the bucket does not exist", "check the target's name and the endpoint")
 _REGION_STEP = "set the bucket's own region (`region`, AWS_REGION)"
 _ELSEWHERE = _Fault(BucketUnusable, "the bucket lies in another region", _REGION_STEP)
-_DAMAGED = _Fault(IntegrityFailed, "what arrived is not what was sent", "check this machine's memory and network")
+_DAMAGED = _Fault(
+    IntegrityFailed,
+    "what arrived is not what was sent: source, memory or network is unstable",
+    "it is read and sent once more; then check this machine",
+)
 _GONE = _Fault(UploadGone, "the multipart upload is gone", "it is begun anew by itself")
 _NO_KEY = _Fault(NoSuchObject, "the object does not exist", "check the key, or transfer the dataset again")
 _REFUSED = _Fault(ObjectRefused, "S3 refuses this object", "see the reason it gives; a repetition cannot help")
@@ -118,7 +125,7 @@ _CODES: dict[str, _Fault] = {
 _STATUSES: dict[int, _Fault] = {
     301: _ELSEWHERE,
     307: _ELSEWHERE,
-    401: _DENIED,
+    401: _UNKNOWN,
     403: _DENIED,
     404: _NO_KEY,
     405: _LACKING,

@@ -23,6 +23,7 @@ class Features:
     part_checksum_enforced: bool = False
     list_parts: bool = False
     list_uploads: bool = False
+    lists_at_once: bool = False
     lists_in_byte_order: bool = False
     leftovers: tuple[str, ...] = ()
 
@@ -52,10 +53,10 @@ class Features:
     def notes(self) -> tuple[str, ...]:
         """One line for a person for each mode that proves or resumes less than S3's own."""
         lines = {
-            "the server does not check CRC64NVME; sizes and ETags alone prove what arrived": self.checksum_enforced,
+            "the server does not check CRC64NVME; the MD5 in its ETags proves what arrived": self.checksum_enforced,
             "HEAD is refused; a lost answer is resolved by sending again": self.head,
-            "multipart uploads are refused; files above the multipart threshold cannot be sent": self.multipart,
-            "the server does not check the CRC64NVME of parts; that of the whole object, or its ETag, proves them": (
+            "multipart uploads are refused or prove nothing; files above the multipart threshold fail": self.multipart,
+            "the server does not check the CRC64NVME of parts; the MD5 in their ETags proves them": (
                 self.part_checksum_enforced or not self.multipart
             ),
             "the server keeps no checksum of a whole multipart object; its ETag proves it": (
@@ -64,6 +65,7 @@ class Features:
             "ListParts is refused; a large file that was cut off is sent from its beginning": (
                 self.list_parts or not self.multipart
             ),
+            "a new object is not listed at once; verification waits for it": self.lists_at_once,
         }
         left = tuple(f"removal is refused, so this stays behind: {name}" for name in self.leftovers)
         return tuple(line for line, good in lines.items() if not good) + left

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
@@ -21,9 +20,9 @@ from typing import Any, Protocol
 from bulkhaul.errors import IntegrityFailed, Transient, UploadGone
 from bulkhaul.s3.checksums import combine_crc64nvme, encode_crc64nvme, multipart_etag
 from bulkhaul.s3.engine import Repeat, once
-from bulkhaul.s3.parts import MOST_PARTS, OpenFile, Span, open_file, part_size_for, spans_of
+from bulkhaul.s3.parts import MOST_PARTS, OpenFile, Span, part_size_for, spans_of
 from bulkhaul.s3.retry import Gate, open_gate
-from bulkhaul.s3.uploading import ObjectRequests, Part, StoredPart, Upload
+from bulkhaul.s3.uploading import ObjectRequests, Part, StoredPart, Upload, Whole
 
 _LOOK = 0.5  # seconds between two looks at the gate while parts are under way
 _GRACE = 8.0  # seconds that parts in flight get to end after a fault or a stop
@@ -35,6 +34,14 @@ class UploadJournal(Protocol):
 
     def find(self, key: str, *, size: int, mtime_ns: int, ctime_ns: int) -> tuple[str, int] | None:
         """Upload id and part size in bytes of an upload begun for this very version of the file."""
+        ...
+
+    def beginning(self, key: str) -> None:
+        """Note that a new upload is about to be asked for: until `begun` one may stand whose id nobody knows."""
+        ...
+
+    def unanswered(self, key: str) -> None:
+        """Note that one whose id nobody knows may stand beside the one that is begun."""
         ...
 
     def begun(self, key: str, upload_id: str, part_size: int, size: int, mtime_ns: int, ctime_ns: int) -> None:
@@ -64,9 +71,8 @@ def upload_large(
     client: Any,
     bucket: str,
     key: str,
-    path: Path,
+    file: OpenFile,
     *,
-    size: int,
     part_size: int,
     journal: UploadJournal,
     repeat: Repeat,
@@ -75,11 +81,11 @@ def upload_large(
     threads: int = 4,
     checksums: bool = True,
 ) -> LargeResult:
-    """Bring the file at `path`, of `size` bytes, under `key`, and return when S3 has proven that it is whole.
+    """Bring `file`, which stays open meanwhile, under `key`, and return when S3 has proven that it is whole.
 
     `part_size` in bytes grows where S3's limits ask for it. `on_bytes` is called from the calling thread with the bytes
     of each part that is there, and with their negative sum when they have to be sent anew. `checksums` false is the
-    mode for a server that knows no CRC64NVME.
+    mode for a server that compares no CRC64NVME: the MD5 in the ETags proves parts and whole.
 
     Raises:
         SourceChanged: the file was written to on the way.
@@ -88,15 +94,14 @@ def upload_large(
         S3Error: what no repetition cured; the parts that are there stay for the next attempt.
         Stopped, ClaimLost: from `gate`; likewise.
     """
-    part_size = part_size_for(size, part_size, thing=path)
+    part_size = part_size_for(file.size, part_size, thing=file.path)
     requests = ObjectRequests(client, bucket, key, repeat, gate, checksums)
-    with open_file(path, size=size) as file:
-        try:
-            return _upload(requests, file, part_size, journal, on_bytes, threads)
-        except UploadGone as error:
-            # Only NoSuchUpload says that it is gone; one with an odd part stands, and stays noted to be ended later.
-            (journal.gone if error.code == "NoSuchUpload" else journal.forsaken)(key)
+    try:
         return _upload(requests, file, part_size, journal, on_bytes, threads)
+    except UploadGone as error:
+        # Only NoSuchUpload says that it is gone; one with an odd part stands, and stays noted to be ended later.
+        (journal.gone if error.code == "NoSuchUpload" else journal.forsaken)(key)
+    return _upload(requests, file, part_size, journal, on_bytes, threads)
 
 
 def abort_upload(client: Any, bucket: str, key: str, upload_id: str, *, repeat: Repeat = once) -> None:
@@ -129,13 +134,13 @@ def _upload(
     for part in parts:
         crc = combine_crc64nvme(crc, part.crc, second_bytes=part.span.length)
     try:
-        etag = _complete(upload, parts, crc)
+        whole = complete(requests, upload.upload_id, parts, crc=crc, size=file.size)
     except UploadGone:
         on_bytes(-file.size)
         raise
     journal.gone(requests.key)
     adopted = sum(part.adopted for part in parts)
-    return LargeResult(etag, encode_crc64nvme(crc), len(parts) - adopted, adopted)
+    return LargeResult(whole.etag, encode_crc64nvme(crc), len(parts) - adopted, adopted)
 
 
 def _found_or_begun(
@@ -146,7 +151,8 @@ def _found_or_begun(
     if found is not None and file.size <= found[1] * MOST_PARTS:
         upload = Upload(requests, found[0], file)
         return upload, found[1], upload.stored_parts()
-    upload = Upload(requests, requests.create(), file)
+    journal.beginning(requests.key)
+    upload = Upload(requests, requests.create(lambda: journal.unanswered(requests.key)), file)
     journal.begun(requests.key, upload.upload_id, part_size, file.size, file.mtime_ns, file.ctime_ns)
     return upload, part_size, {}
 
@@ -212,27 +218,32 @@ def _next_part(results: SimpleQueue[Part | BaseException], gate: Gate) -> Part:
         return result
 
 
-def _complete(upload: Upload, parts: list[Part], crc: int) -> str:
-    """Put the parts together and return the ETag of an object that is proven to hold what was read."""
-    size = upload.file.size
+def complete(requests: ObjectRequests, upload_id: str, parts: list[Part], *, crc: int, size: int) -> Whole:
+    """Put the parts together and return an object that is proven to hold what was read: `crc` of `size` bytes.
+
+    Raises:
+        IntegrityFailed: S3 does not prove it.
+        S3Error: what no repetition cured.
+    """
     etag = _expected_etag(parts)
+    proof = crc if requests.checksums else None
     try:
-        whole = upload.complete(parts, crc)
+        whole = requests.complete(upload_id, parts, crc)
     except (Transient, UploadGone):
         # The answer was lost, or an earlier attempt whose answer was lost has used the upload up: the object decides.
-        found = upload.requests.head()
-        if found is None or not found.proves(size=size, crc=crc, etag=etag):
+        found = requests.head()
+        if found is None or not found.proves(size=size, crc=proof, etag=etag):
             raise
-        return found.etag
-    if not whole.proves(size=size, crc=crc, etag=etag):
-        asked = upload.requests.head()
-        if asked is None or not asked.proves(size=size, crc=crc, etag=etag):
+        return found
+    if not whole.proves(size=size, crc=proof, etag=etag):
+        asked = requests.head()
+        if asked is None or not asked.proves(size=size, crc=proof, etag=etag):
             reason = "S3 does not prove that the whole object is what was sent"
-            raise IntegrityFailed(upload.requests.thing, reason, "see what `bulkhaul check` says of the server")
-        whole = asked
-    return whole.etag
+            raise IntegrityFailed(requests.thing, reason, "see what `bulkhaul check` says of the server")
+        return asked
+    return whole
 
 
 def _expected_etag(parts: list[Part]) -> str | None:
-    etags = [part.etag for part in parts]
+    etags = [part.etag.lower() for part in parts]
     return multipart_etag(etags) if all(map(_MD5.fullmatch, etags)) else None

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 from xml.sax.saxutils import unescape
 
-from botocore.parsers import ResponseParserError
-
 from bulkhaul.errors import BucketUnusable, Transient
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.engine import RemoteObject, Repeat
@@ -52,11 +50,8 @@ def list_pages(client: Any, bucket: str, prefix: str, *, after: str, repeat: Rep
 
 def _get_page(client: Any, bucket: str, prefix: str, begin: dict[str, str], where: str) -> Any:
     # botocore asks for `encoding-type=url` by itself and decodes the keys, so newlines and the like survive the XML.
-    try:
-        with s3_errors(where):
-            page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **begin)
-    except ResponseParserError:
-        page = {}
+    with s3_errors(where):
+        page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **begin)
     # botocore takes an empty body, or a proxy's page, for a listing of nothing.
     if "IsTruncated" not in page:
         raise Transient(where, "the answer is no listing", "check the endpoint and the proxy")

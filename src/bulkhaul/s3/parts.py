@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,25 +120,6 @@ class OpenFile:
 
     def _changed(self) -> SourceChanged:
         return SourceChanged(self.path, "changed while it was read", "run again when nothing writes to it")
-
-
-@contextmanager
-def open_file(path: Path, *, size: int) -> Iterator[OpenFile]:
-    """Open the file that the plan saw with `size` bytes.
-
-    Raises:
-        SourceChanged: it has another size, or is no regular file any more.
-        OSError: it cannot be opened.
-    """
-    # Neither follow a link nor wait at a FIFO that took the file's place.
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
-            raise SourceChanged(path, "is not the file that was planned", "run again when nothing writes to it")
-        yield OpenFile(fd, path, size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-    finally:
-        os.close(fd)
 
 
 class PartBody:

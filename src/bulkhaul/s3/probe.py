@@ -1,7 +1,7 @@
 """What the server really does, tried out below the target: nothing is believed and nothing is downgraded in silence.
 
-The probe writes two small objects whose keys begin with `<prefix>/.bulkhaul-probe-<token>` and begins one multipart
-upload; all are removed, or named where the removal is refused. What a transfer cannot do without is an error, the rest
+The probe writes three small objects whose keys begin with `<prefix>/.bulkhaul-probe-<token>`, one of them in parts;
+all are removed, or named where the removal is refused. What a transfer cannot do without is an error, the rest
 is a stated mode. Objects and the upload are tried at the same time: over a wide area each request is a round trip.
 """
 
@@ -21,27 +21,25 @@ from bulkhaul.errors import (
     BucketUnusable,
     IntegrityFailed,
     NoMatchingGrant,
-    NoSuchObject,
     ObjectRefused,
     S3Error,
 )
-from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
-from bulkhaul.s3.client import s3_errors
+from bulkhaul.s3.checksums import encode_crc64nvme, md5_hex
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.features import Features
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.retry import Gate, RetryPolicy, open_gate, repeat
+from bulkhaul.s3.pages import list_pages
+from bulkhaul.s3.probe_multipart import probe_multipart
+from bulkhaul.s3.retry import Gate, open_gate
+from bulkhaul.s3.trial import LACKS, PROBE_NAME, Trial
 
 _LOG = logging.getLogger(__name__)
+OnDoubt = Callable[[], None]
 
-PROBE_NAME = ".bulkhaul-probe-"
-"""How the names of the probe's objects begin, below a target's prefix."""
+__all__ = ["PROBE_NAME", "check_access", "check_listing", "new_token", "probe", "remove_probe"]
 
-# Nothing is at stake yet: who waits for this wants to know soon that the endpoint does not answer.
-_POLICY = RetryPolicy(tries=3, throttle_budget=60.0)
-
-# A server or a policy that does without: other errors are faults and end the probe.
-_LACKS = (AccessDenied, BucketUnusable, ObjectRefused, NoSuchObject)
+# Codes, and statuses without a code, of a server that does not know a request.
+_UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 
 
 def new_token() -> str:
@@ -49,34 +47,40 @@ def new_token() -> str:
     return uuid.uuid4().hex
 
 
-def probe(connection: Connection, token: str, *, gate: Gate = open_gate) -> Features:
-    """Try the server's features below the connection's location; some fifteen small requests.
+def probe(connection: Connection, token: str, *, gate: Gate = open_gate, on_doubt: OnDoubt = lambda: None) -> Features:
+    """Try the server's features below the connection's location; some sixteen small requests.
+
+    `on_doubt` is called when something may have stayed there: `remove_probe` removes it once the server answers again.
 
     Raises:
         AccessDenied: no right to list or to write there; it names the right to ask for.
-        BucketUnusable: the bucket is missing, in another region, or its server refuses checksums.
+        BucketUnusable: the bucket is missing, in another region, or its server proves nothing.
         S3Error: any other fault, after the usual repetitions.
     """
-    trial = _Trial(connection, token, gate)
-    trial.check_listing()
-    with trial.cleanup() as leftovers, ThreadPoolExecutor(1, thread_name_prefix="probe") as beside:
+    trial = Trial(connection, token, gate)
+    _list_once(trial)
+    with _cleanup(trial, on_doubt) as leftovers, ThreadPoolExecutor(1, thread_name_prefix="probe") as beside:
         # Alone: the first write into a new bucket makes SeaweedFS grow a volume, and of two one waits a second more.
-        first = trial.probe_first_write()
-        multipart = beside.submit(trial.probe_multipart)
-        features = Features(**first, **trial.probe_object(), **multipart.result())
+        enforced = _first_write(trial)
+        multipart = beside.submit(probe_multipart, trial)
+        features = Features(checksum_enforced=enforced, **_probe_object(trial, enforced), **multipart.result())
     return replace(features, leftovers=tuple(leftovers))
 
 
-def check_access(connection: Connection, token: str, *, gate: Gate = open_gate) -> None:
+def check_access(
+    connection: Connection, token: str, *, gate: Gate = open_gate, on_doubt: OnDoubt = lambda: None
+) -> None:
     """Make sure of listing and writing below the location: what can change after a probe; three small requests.
+
+    `on_doubt` as for `probe`.
 
     Raises:
         AccessDenied, BucketUnusable, S3Error: as from `probe`.
     """
-    trial = _Trial(connection, token, gate)
-    trial.check_listing()
-    with trial.cleanup():
-        trial.put()
+    trial = Trial(connection, token, gate)
+    _list_once(trial)
+    with _cleanup(trial, on_doubt):
+        _put(trial, trial.key)
 
 
 def check_listing(connection: Connection, *, gate: Gate = open_gate) -> None:
@@ -85,182 +89,140 @@ def check_listing(connection: Connection, *, gate: Gate = open_gate) -> None:
     Raises:
         AccessDenied, BucketUnusable, S3Error: as from `probe`.
     """
-    _Trial(connection, new_token(), gate).check_listing()
+    _list_once(Trial(connection, new_token(), gate))
 
 
 def remove_probe(connection: Connection, token: str, *, gate: Gate = open_gate) -> None:
-    """Remove what a probe with this token, cut off anywhere, left below the connection's location; three requests.
+    """Remove what a probe with this token, cut off anywhere, left below the connection's location; a few requests.
 
     Where removal is refused it stays, as it does after each probe there.
 
     Raises:
         S3Error: a fault, after the usual repetitions; something may be left.
     """
-    _Trial(connection, token, gate).remove_all()
+    _remove_all(Trial(connection, token, gate))
 
 
-class _Trial:
-    """One probe that goes on: its key, its bytes, and what it has to remove at the end."""
+def _remove_all(trial: Trial) -> None:
+    for key in (trial.key, trial.after, trial.in_parts):
+        trial.allowed("delete_object", Key=key)
+    try:
+        uploads = trial.call("list_multipart_uploads", Prefix=trial.prefix).get("Uploads", ())
+    except LACKS:
+        return
+    for upload in uploads:
+        trial.allowed("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
 
-    def __init__(self, connection: Connection, token: str, gate: Gate) -> None:
-        self._connection = connection
-        self._gate = gate
-        self._location = connection.location
-        # `-` sorts before `/` in S3; a server that keeps a folder as a folder lists `x/y` where `x` belongs.
-        self._key = connection.location.key(f"{PROBE_NAME}{token}-a")
-        self._key_after = connection.location.key(f"{PROBE_NAME}{token}/b")
-        self._name = str(S3Location(self._location.bucket, self._key))
-        self._body = f"bulkhaul probe {token}\n".encode()
-        self._crc = encode_crc64nvme(crc64nvme(self._body))
-        self._wrong = encode_crc64nvme(crc64nvme(self._body) ^ 1)
-        self._written: list[str] = []
-        self._upload_id: str | None = None
 
-    def check_listing(self) -> None:
-        prefix = self._location.listing_prefix
-        with _right("s3:ListBucket", self._location):
-            answer = self._call("list_objects_v2", thing=str(self._location), Prefix=prefix, MaxKeys=1)
-        region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-        endpoint = self._connection.endpoint
-        # boto3 follows a bucket to its region by itself, the other engine does not.
-        if region and endpoint.url is None and region != endpoint.region:
-            raise BucketUnusable(
-                f"bucket {self._location.bucket}",
-                f"it lies in region {region}, the settings say {endpoint.region}",
-                f"set `region` or AWS_REGION to {region}",
-            )
+def _list_once(trial: Trial) -> None:
+    location = trial.location
+    with _right("s3:ListBucket", location):
+        answer = trial.call("list_objects_v2", thing=str(location), Prefix=location.listing_prefix, MaxKeys=1)
+    region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    endpoint = trial.connection.endpoint
+    # boto3 follows a bucket to its region by itself, the other engine does not.
+    if region and endpoint.url is None and region != endpoint.region:
+        reason = f"it lies in region {region}, the settings say {endpoint.region}"
+        raise trial.unusable(reason, f"set `region` or AWS_REGION to {region}")
 
-    def probe_first_write(self) -> dict[str, Any]:
-        with _right("s3:PutObject", self._location):
-            self._written.append(self._key)  # even when the answer is lost
-            return {"checksum_enforced": self._damage_refused("put_object", Key=self._key, Body=self._body)}
 
-    def probe_object(self) -> dict[str, Any]:
-        self.put()
-        try:
-            head = self._call("head_object", Key=self._key, ChecksumMode="ENABLED")
-        except _LACKS:
-            head = None
-        return {
-            "conditional_put": self._conditional_put(),
-            "head": head is not None,
-            "checksum_stored": head is not None and head.get("ChecksumCRC64NVME") == self._crc,
-            "lists_in_byte_order": self._lists_in_byte_order(),
-        }
+def _first_write(trial: Trial) -> bool:
+    """Whether the server refuses an object that is not what its checksum says."""
+    trial.written.append(trial.key)  # even when the answer is lost
+    with _right("s3:PutObject", trial.location):
+        return trial.damage_refused("put_object", Key=trial.key, Body=trial.body)
 
-    def probe_multipart(self) -> dict[str, Any]:
-        whole = self._create_upload(ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
-        if not whole and not self._create_upload():
-            return {}
-        upload = {"Key": self._key, "UploadId": self._upload_id}
-        part = {**upload, "PartNumber": 1, "Body": self._body}
-        enforced = self._damage_refused("upload_part", **part)
-        sent = self._allowed("upload_part", **part, ChecksumCRC64NVME=self._crc)
-        return {
-            "multipart": sent,
-            "multipart_checksum": whole and sent,
-            "part_checksum_enforced": enforced and sent,
-            "list_parts": self._allowed("list_parts", **upload),
-            "list_uploads": self._allowed("list_multipart_uploads", Prefix=self._key),
-        }
 
-    @contextmanager
-    def cleanup(self) -> Iterator[list[str]]:
-        """Remove at the end what was written, whatever happened; the list names what had to stay."""
-        leftovers: list[str] = []
-        try:
-            yield leftovers
-        finally:
-            removals = dict(self._removals())
-            with ThreadPoolExecutor(3, thread_name_prefix="probe") as pool:
-                removed = pool.map(lambda remove: remove(), removals.values())
-            leftovers += [name for name, gone in zip(removals, removed, strict=True) if not gone]
+def _probe_object(trial: Trial, enforced: bool) -> dict[str, Any]:
+    etag = _put(trial, trial.key)
+    if not enforced and etag.lower() != md5_hex(trial.body):
+        raise trial.unusable(
+            "its server compares no CRC64NVME and its ETags are no MD5s",
+            "use a server that does; bulkhaul sends nothing that cannot be proved",
+        )
+    try:
+        head = trial.call("head_object", Key=trial.key, ChecksumMode="ENABLED")
+    except LACKS:
+        head = None
+    return {
+        "conditional_put": _conditional_put(trial),
+        "head": head is not None,
+        "checksum_stored": head is not None and head.get("ChecksumCRC64NVME") == encode_crc64nvme(trial.crc),
+        **_probe_listing(trial),
+    }
 
-    def _removals(self) -> Iterator[tuple[str, Callable[[], bool]]]:
-        """What has to go, by name, and how."""
-        if upload := self._upload_id:
-            abort = partial(self._removed, "abort_multipart_upload", Key=self._key, UploadId=upload)
-            yield f"multipart upload {upload} of {self._name}", abort
-        for key in dict.fromkeys(self._written):
-            yield str(S3Location(self._location.bucket, key)), partial(self._removed, "delete_object", Key=key)
 
-    def remove_all(self) -> None:
-        self._allowed("delete_object", Key=self._key)
-        self._allowed("delete_object", Key=self._key_after)
-        try:
-            uploads = self._call("list_multipart_uploads", Prefix=self._key).get("Uploads", ())
-        except _LACKS:
-            return
-        for upload in uploads:
-            self._allowed("abort_multipart_upload", Key=self._key, UploadId=upload["UploadId"])
+def _probe_listing(trial: Trial) -> dict[str, Any]:
+    """Whether what was just put is listed at once, and in byte order."""
+    put = (len(trial.body), _put(trial, trial.after))
+    location, client = trial.location, trial.connection.client
+    pages = list_pages(client, location.bucket, trial.prefix, after="", repeat=trial.repeat)
+    found = {one.key: (one.size, one.etag) for page in pages for one in page if one.key != trial.in_parts}
+    listed = found.get(trial.after, put)
+    if listed != put:
+        reason = f"its server lists other bytes or another ETag than were put: {listed} instead of {put}"
+        raise trial.unusable(reason, "use another server; bulkhaul sends nothing that cannot be proved")
+    return {
+        "lists_at_once": found.keys() == {trial.key, trial.after},
+        "lists_in_byte_order": list(found) == [trial.key, trial.after],
+    }
 
-    def put(self) -> None:
-        self._written.append(self._key)  # even when the answer is lost
-        try:
-            with _right("s3:PutObject", self._location):
-                self._call("put_object", Key=self._key, Body=self._body, ChecksumCRC64NVME=self._crc)
-        except (ObjectRefused, BucketUnusable, IntegrityFailed) as error:
-            raise BucketUnusable(
-                f"bucket {self._location.bucket}",
-                f"its server does not take an object with a CRC64NVME checksum: {error.reason}",
-                "use a server that does; bulkhaul sends nothing that cannot be proved",
-            ) from error
 
-    def _create_upload(self, **extra: str) -> bool:
-        try:
-            self._upload_id = self._call("create_multipart_upload", Key=self._key, **extra)["UploadId"]
-        except _LACKS as error:
-            _LOG.debug("no multipart upload with %s: %s", extra, error)
-            return False
-        return True
+def _conditional_put(trial: Trial) -> bool:
+    try:
+        trial.call("put_object", Key=trial.key, Body=trial.body, IfNoneMatch="*")
+    except LACKS as error:
+        return error.code in {"PreconditionFailed", "ConditionalRequestConflict"}
+    return False
 
-    def _damage_refused(self, operation: str, **arguments: Any) -> bool:
-        try:
-            self._call(operation, **arguments, ChecksumCRC64NVME=self._wrong)
-        except IntegrityFailed:
-            return True
-        except (BucketUnusable, ObjectRefused):
-            return False  # it does not know the request; the next one shows what that means
-        return False
 
-    def _conditional_put(self) -> bool:
-        try:
-            self._call("put_object", Key=self._key, Body=self._body, IfNoneMatch="*")
-        except _LACKS as error:
-            return error.code in {"PreconditionFailed", "ConditionalRequestConflict"}
-        return False
+def _put(trial: Trial, key: str) -> str:
+    """Store the probe's bytes as a transfer does; the ETag without quotes."""
+    trial.written.append(key)  # even when the answer is lost
+    step = "use a server that does; bulkhaul sends nothing that cannot be proved"
+    checksum = encode_crc64nvme(trial.crc)
+    try:
+        with _right("s3:PutObject", trial.location):
+            answer = trial.call("put_object", Key=key, Body=trial.body, ChecksumCRC64NVME=checksum)
+    except (ObjectRefused, BucketUnusable, IntegrityFailed) as error:
+        if isinstance(error, BucketUnusable) and error.code not in _UNKNOWN:
+            raise  # it lies elsewhere, or is not there
+        reason = f"its server does not take an object with a CRC64NVME checksum: {error.reason}"
+        raise trial.unusable(reason, step) from error
+    etag: str = answer.get("ETag", "").strip('"')
+    if not etag:
+        raise trial.unusable("its server's answer to a put has no ETag", step)
+    return etag
 
-    def _lists_in_byte_order(self) -> bool:
-        self._written.append(self._key_after)
-        if not self._allowed("put_object", Key=self._key_after, Body=b""):
-            return False
-        answer = self._call("list_objects_v2", Prefix=self._key.removesuffix("-a"))
-        return [found["Key"] for found in answer.get("Contents", ())] == [self._key, self._key_after]
 
-    def _allowed(self, operation: str, **arguments: Any) -> bool:
-        try:
-            self._call(operation, **arguments)
-        except _LACKS as error:
-            _LOG.debug("%s is not to be had: %s", operation, error)
-            return False
-        return True
+@contextmanager
+def _cleanup(trial: Trial, on_doubt: OnDoubt) -> Iterator[list[str]]:
+    """Remove at the end what was written, whatever happened; the list names what had to stay."""
+    leftovers: list[str] = []
+    try:
+        yield leftovers
+    finally:
+        removals = dict(_removals(trial))
+        with ThreadPoolExecutor(3, thread_name_prefix="probe") as pool:
+            removed = pool.map(lambda remove: remove(), removals.values())
+        leftovers += [name for name, gone in zip(removals, removed, strict=True) if not gone]
+        if trial.doubtful:
+            # An upload whose id was lost with its answer is found by the name of its key.
+            try:
+                _remove_all(trial)
+            except S3Error as error:
+                _LOG.debug("the probe below %s may have left something: %s", trial.location, error)
+                on_doubt()
 
-    def _removed(self, operation: str, **arguments: Any) -> bool:
-        try:
-            self._call(operation, **arguments)
-        except S3Error as error:
-            _LOG.debug("%s of the probe failed: %s", operation, error)
-            return isinstance(error, NoSuchObject)
-        return True
 
-    def _call(self, operation: str, *, thing: str | None = None, **arguments: Any) -> Any:
-        method: Callable[..., Any] = getattr(self._connection.client, operation)
-
-        def request() -> Any:
-            with s3_errors(thing or self._name):
-                return method(Bucket=self._location.bucket, **arguments)
-
-        return repeat(request, gate=self._gate, source=self._connection.source, policy=_POLICY)
+def _removals(trial: Trial) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """What has to go, by name, and how."""
+    key = trial.in_parts
+    for upload in trial.uploads:
+        abort = partial(trial.removed, "abort_multipart_upload", Key=key, UploadId=upload)
+        yield f"multipart upload {upload} of {trial.name(key)}", abort
+    for key in sorted(set(trial.written)):
+        yield trial.name(key), partial(trial.removed, "delete_object", Key=key)
 
 
 @contextmanager

@@ -21,13 +21,15 @@ from bulkhaul.errors import (
     NoMatchingGrant,
     NoSuchObject,
     ObjectRefused,
+    Transient,
     UsageError,
 )
 from bulkhaul.s3.client import make_client, open_session, read_configuration, s3_errors
 from bulkhaul.s3.credentials import Grant, Provider
 from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.retry import RetryPolicy, repeat
+from bulkhaul.s3.policy import RetryPolicy
+from bulkhaul.s3.retry import repeat
 from bulkhaul.s3.token import Token
 
 LONGEST_GRANT = 43_200
@@ -184,7 +186,10 @@ def _token(said: Any) -> Token:
 def _request(call: Callable[[], Any], thing: str) -> Callable[[], Any]:
     def request() -> Any:
         with s3_errors(thing):
-            return call()
+            answer = call()
+        if "Credentials" not in answer:
+            raise Transient(thing, "the answer has no credentials", "check the endpoint and the proxy")
+        return answer
 
     return request
 

@@ -1,7 +1,9 @@
 """The one place that repeats requests: by class of error, with the gate before each attempt and in each pause.
 
 Both libraries' own retries are off, so this is the whole truth: throttling costs time and no tries, transient faults
-cost tries, an ended token costs a renewal, everything else surfaces at once. A hung request ends by the read timeout.
+cost tries, an ended token costs a renewal, a provider of tokens that fails costs time, everything else surfaces at
+once. A request that hangs is cut off elsewhere (`watchdog`, and the client of `obstore_puts`) and is a transient fault
+here.
 """
 
 from __future__ import annotations
@@ -10,11 +12,19 @@ import logging
 import random as _random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
-from bulkhaul.errors import ClockSkewed, CredentialsError, CredentialsExpired, S3Error, Throttled, Transient
+from bulkhaul.errors import (
+    ClockSkewed,
+    CredentialsError,
+    CredentialsExpired,
+    ProviderFailed,
+    S3Error,
+    Throttled,
+    Transient,
+)
 from bulkhaul.s3.credentials import CredentialSource
+from bulkhaul.s3.policy import DEFAULT_POLICY, RetryPolicy
 from bulkhaul.s3.token import Token
 
 _LOG = logging.getLogger(__name__)
@@ -25,20 +35,6 @@ Gate = Callable[[], None]
 
 _SLICE = 1.0  # seconds between two looks at the gate in a pause
 _SETTLE = 0.15  # obstore goes on with its copy of the old token for up to 100 ms
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long one request may be repeated; pauses in seconds, each drawn evenly between nothing and its bound."""
-
-    tries: int = 8
-    first_pause: float = 0.5
-    longest_pause: float = 20.0
-    throttle_budget: float = 1800.0
-    renewals: int = 8
-
-
-DEFAULT_POLICY = RetryPolicy()
 
 
 def open_gate() -> None:
@@ -72,8 +68,9 @@ def repeat(
         gate()
         if take is not None:
             take(nbytes)
-        used = None if source is None else source.token()
+        used: Token | None = None
         try:
+            used = None if source is None else source.token()
             return call()
         except S3Error as error:
             if on_throttle is not None and isinstance(error, Throttled):
@@ -101,15 +98,19 @@ class Attempts:
         self._tries = 0
         self._throttles = 0
         self._throttled_since = 0.0
+        self._outages = 0
+        self._down_since = 0.0
         self._renewals = 0
         self._refused_fresh = 0
         self._skews = 0
 
     def pause_after(self, error: S3Error, used: Token | None) -> float:
         """Seconds to wait before the next attempt; raises `error` when there is none."""
+        if isinstance(error, ProviderFailed):
+            return self._outage(error)
         if isinstance(error, CredentialsExpired):
             return self._renewed(error, used)
-        self._refused_fresh = 0
+        self._refused_fresh = self._outages = 0
         if isinstance(error, Throttled):
             return self._throttled(error)
         if isinstance(error, ClockSkewed):
@@ -134,6 +135,15 @@ class Attempts:
             raise error
         return self._jittered(self._throttles)
 
+    def _outage(self, error: ProviderFailed) -> float:
+        now = self._clock()
+        if self._outages == 0:
+            self._down_since = now
+        self._outages += 1
+        if now - self._down_since >= self._policy.provider_budget:
+            raise error
+        return self._jittered(self._outages)
+
     def _renewed(self, error: CredentialsExpired, used: Token | None) -> float:
         if self._source is None or used is None:
             raise error
@@ -146,12 +156,24 @@ class Attempts:
                 "check the provider of the credentials and this machine's clock",
                 code=error.code,
             ) from error
-        self._source.renew(used)
+        try:
+            self._source.renew(used)
+        except ProviderFailed as failure:
+            self._renewals -= 1
+            self._refused_fresh -= 1
+            return self._outage(failure)
+        self._outages = 0
         return _SETTLE
 
     def _jittered(self, number: int) -> float:
         bound = min(self._policy.longest_pause, self._policy.first_pause * 2.0 ** min(number - 1, 30))
         return bound * self._random()
+
+
+def pause_by(policy: RetryPolicy, *, gate: Gate) -> None:
+    """Wait for a while drawn evenly up to the policy's longest pause; looks at the gate each second."""
+    bound = policy.longest_pause
+    _sleep_in_slices(_random.uniform(0, bound), gate=gate, sleep=time.sleep)  # noqa: S311 - no secret
 
 
 def _sleep_in_slices(pause: float, *, gate: Gate, sleep: Callable[[float], None]) -> None:

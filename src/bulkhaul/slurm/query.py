@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 # Fixed columns; the reason is last because it may hold blanks.
 _COLUMNS = "ArrayJobID:20,ArrayTaskID:20,JobID:20,State:20,RestartCnt:12,Cluster:64,Reason:64"
 _SACCT_FIELDS = "JobID,State,Cluster"
+_REST = 4  # times as long as a call took nothing is asked
 
 FINAL_STATES = frozenset(
     ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "BOOT_FAIL", "DEADLINE"]
@@ -92,7 +93,10 @@ def read_states(tasks: Collection[TaskId]) -> Mapping[str, TaskState]:
 
 
 class TaskStates:
-    """Answers `gone` for many tasks at the cost of one SLURM call in `max_age` seconds; safe from many threads."""
+    """Answers `gone` for many tasks at the cost of one SLURM call in `max_age` seconds; safe from many threads.
+
+    Of a SLURM that is slow or silent it asks more seldom: who asks spends at most a fifth of the time on waiting.
+    """
 
     def __init__(self, *, max_age: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_age = max_age
@@ -104,6 +108,7 @@ class TaskStates:
         self._asked: frozenset[str] = frozenset()
         self._answered = False
         self._read_at: float | None = None
+        self._age = max_age
 
     def gone(self, task: TaskId) -> bool:
         """True only when SLURM proves that this run of the task is over; an end once proven stays proven."""
@@ -117,12 +122,13 @@ class TaskStates:
             return task in self._gone
 
     def _is_fresh(self, task: TaskId) -> bool:
-        if self._read_at is None or self._clock() - self._read_at >= self._max_age:
+        if self._read_at is None or self._clock() - self._read_at >= self._age:
             return False
         # A controller that is down makes each call wait for seconds, so its silence is remembered as well.
         return not self._answered or task.submission in self._asked
 
     def _read(self) -> None:
+        began = self._clock()
         try:
             self._states = read_states(self._doubtful)
             self._answered = True
@@ -131,6 +137,9 @@ class TaskStates:
             self._states, self._answered = {}, False
         self._asked = frozenset(task.submission for task in self._doubtful)
         self._read_at = self._clock()
+        # Who waits for SLURM looks at no heartbeat meanwhile, and after a long gap an observation begins anew: with
+        # 15 s of waiting in each 25 s nobody ever saw the silence of an owner whose lease was 12 to 45 s.
+        self._age = max(self._max_age, _REST * (self._read_at - began))
 
     def _judge(self) -> None:
         ended = {task for task in self._doubtful if task.name in self._states}

@@ -3,7 +3,8 @@
 The walk sorts one folder at a time (a folder as its name plus `/`) and keeps only the rest of each folder on the
 present path, as bytes: so the stream is in the order of the UTF-8 bytes of the full names, which is the order in which
 S3 lists, and memory grows with the folders on the path, not with the tree. Where each call waits for the file system,
-a few threads list and examine ahead, in bounds (`ahead`, `waits`). Nothing is opened and no link is followed.
+a few threads list and examine ahead, in bounds (`ahead`, `waits`). No file is opened and no link is followed, nor a
+folder that was swapped for a link meanwhile: what lies outside of the dataset is not for sending.
 An entry that is not sent is told, with the reason: what the plan never sees it could not report.
 """
 
@@ -73,6 +74,19 @@ def read_path(dataset: Path, name: str) -> str:
     return f"{dataset}/{name}"
 
 
+def check_place(fd: int, path: str) -> None:
+    """Make sure that what is open as `fd` stands at the real `path`, and no folder of it was swapped for a link.
+
+    O_NOFOLLOW sees to the last name alone; the kernel's own path of what was opened is not to be deceived.
+
+    Raises:
+        OSError: ENOENT when it was removed meanwhile, EXDEV when it lies elsewhere.
+    """
+    if os.readlink(f"/proc/self/fd/{fd}") != path:  # noqa: PTH115 - a `Path` for each file costs as much again
+        gone = os.fstat(fd).st_nlink == 0
+        raise OSError(errno.ENOENT if gone else errno.EXDEV, "lies behind a symlink, or was moved")
+
+
 def order_key(entry: Entry) -> bytes:
     """What `walk` sorts by: the bytes of the name, with a `/` after the name of a folder."""
     name = os.fsencode(entry.name)
@@ -122,7 +136,7 @@ def walk(dataset: Path) -> Iterator[Entry]:
 
 
 def _top(dataset: Path) -> Folder[Entry]:
-    root = os.fsencode(dataset)
+    root = os.fsencode(os.path.realpath(dataset))
     try:
         return Folder(root + b"/", b"", _sorted_names(root, _any_number))
     except OSError as error:
@@ -164,19 +178,25 @@ def _any_number(_count: int) -> None:
 def _sorted_names(folder: bytes, room: Callable[[int], None]) -> list[bytes]:
     # Names only, last one first so that `pop` gives the next: a million entries are some 60 MB, as DirEntry 400.
     names: list[bytes] = []
-    with os.scandir(folder) as entries:
-        while some := [entry.name + b"/" if _is_folder(entry) else entry.name for entry in islice(entries, _SOME)]:
-            names += some
-            room(len(names))
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        check_place(fd, os.fsdecode(folder.rstrip(b"/")))
+        with os.scandir(fd) as entries:
+            while some := [_name(entry) for entry in islice(entries, _SOME)]:
+                names += some
+                room(len(names))
+    finally:
+        os.close(fd)
     names.sort(reverse=True)
     return names
 
 
-def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+def _name(entry: os.DirEntry[str]) -> bytes:
+    name = entry.name.encode(_ENCODING, _ERRORS)
     try:
-        return entry.is_dir(follow_symlinks=False)
+        return name + b"/" if entry.is_dir(follow_symlinks=False) else name
     except OSError:  # only where the file system gives no types; the lstat of `_examined` then tells the reason
-        return False
+        return name
 
 
 def _folder_names(path: bytes, name: bytes, room: Callable[[int], None]) -> list[bytes] | LeftOut:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from bulkhaul.errors import SourceError
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import make_folder
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.engine import RemoteObject
 from bulkhaul.transfer.compare import digest, same_slices
@@ -43,10 +44,13 @@ def audit_dataset(
         Stopped: from the gate.
     """
     requests = Requests(connection, gate)
-    reader = _Reader(source, requests) if source is not None and sync_level is SyncLevel.CHECKSUM else None
+    reader = (
+        _Reader(Path(os.path.realpath(source)), requests)
+        if source is not None and sync_level is SyncLevel.CHECKSUM
+        else None
+    )
     if scratch is not None:
-        with storage_errors(scratch):
-            scratch.mkdir(parents=True, exist_ok=True)
+        make_folder(scratch)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         # Sorted first, since a discrepancy that was told cannot be taken back.
         listings = Listings(requests, Path(folder))

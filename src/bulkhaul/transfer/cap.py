@@ -2,9 +2,10 @@
 
 The first refusal begins a measurement: what S3 goes on to take is a first idea of the rate, and a low one, since
 whoever was refused pauses; it grows fast until S3 refuses more than a few. From then on each second's refusals lower
-the rate by their share. After more than a few of them a plateau follows; then growth begins slowly and gains speed, so
-that little is refused near the old rate and a server that allows more than before is used again within a minute. A
-single refusal says little: after a stall anywhere on the way much arrives at once.
+the rate by their share, though not below what S3 took meanwhile. After more than a few of them a plateau follows; then
+growth begins slowly and gains speed, so that little is refused near the old rate and a server that allows more than
+before is used again within a minute. A single refusal says little: after a stall anywhere on the way much arrives at
+once.
 """
 
 from __future__ import annotations
@@ -43,13 +44,15 @@ class Cap:
         if not self.known:
             self.known = True
             self._restart(now)
-        self._refused += 1
-        self._measure(now)
+        if now >= self._window_began:
+            self._refused += 1
+            self._measure(now)
 
     def succeeded(self, now: float) -> None:
         """Note a request that S3 took."""
-        self._taken += 1
-        self._measure(now)
+        if now >= self._window_began:
+            self._taken += 1
+            self._measure(now)
 
     def grow(self, now: float) -> None:
         """Note that a request has to wait: a rate that nobody uses is no reason to raise it."""
@@ -68,9 +71,11 @@ class Cap:
         """Begin a plateau: too much was refused."""
         self._quiet_since = now
 
-    def agree(self, rate: float) -> None:
+    def agree(self, rate: float, now: float) -> None:
         """Go on with the `rate` that all workers agreed on."""
-        self.known = True
+        if not self.known:
+            self.known = True
+            self._restart(now + _WINDOW)
         self.rate = max(_LEAST, rate)
 
     def _measure(self, now: float) -> None:
@@ -78,14 +83,17 @@ class Cap:
         if elapsed < _WINDOW or (answers < _ENOUGH and elapsed < _LONGEST_WINDOW):
             return
         if self.rate < inf:
-            self._judge(self._refused / answers, now)
+            self._judge(self._refused / answers, self._taken / elapsed, now)
         elif self.known:
             self.rate = max(_LEAST, self._taken / elapsed)
             self._searching, self._grown_at = True, now
+            # What was sent without a rate is mostly answered within a window, and says nothing of it.
+            now += _WINDOW
         self._restart(now)
 
-    def _judge(self, refused: float, now: float) -> None:
-        self.rate = max(_LEAST, self.rate * max(_STEEPEST, 1 - refused))
+    def _judge(self, refused: float, taken: float, now: float) -> None:
+        # Requests from before the rate was known may be refused by the hundred: they say nothing against it.
+        self.rate = min(self.rate, max(_LEAST, taken, self.rate * max(_STEEPEST, 1 - refused)))
         if refused > FEW:
             self._searching = False
             self.hold(now)

@@ -39,6 +39,7 @@ def same_slices(
     `part_size` in bytes is our own; `stored_crc` asks S3 for the CRC64NVME of the whole object, and is asked only where
     the ETag is not the file's MD5.
     """
+    remote = remote._replace(etag=remote.etag.lower())  # some servers write digests in capitals
     if _is_md5(remote.etag):
         md5 = hashlib.md5(usedforsecurity=False)
         crc = _fold(data, (md5.update,))

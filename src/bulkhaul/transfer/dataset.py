@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bulkhaul.errors import StorageError
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import make_folder, storage_errors
 from bulkhaul.s3.connection import Connection
 from bulkhaul.sources.tree import walk
 from bulkhaul.transfer.audit import audit_dataset
@@ -81,9 +82,9 @@ def transfer_dataset(
         StorageError: the workspace failed.
     """
     with storage_errors(workspace.scratch):
-        workspace.scratch.mkdir(parents=True, exist_ok=True)
+        make_folder(workspace.scratch)
         run = Run(
-            source,
+            Path(os.path.realpath(source)),
             connection,
             options=options,
             workspace=workspace,

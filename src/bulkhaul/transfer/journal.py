@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bulkhaul.fsio import storage_errors
+from bulkhaul.fsio import make_folder, open_shared, storage_errors
 from bulkhaul.transfer.manifest import Record, encode
 from bulkhaul.transfer.merging import whole_lines
 
@@ -54,11 +54,14 @@ class Journal:
         self._parked: dict[str, ParkedUpload] = {}  # by upload id: a file that changed leaves an older upload behind
         self._current: dict[str, ParkedUpload] = {}  # by key: the one that this process goes on with
         self._forsaken: set[str] = set()
+        self._asked: dict[str, float] = {}  # by key: since when (seconds since 1970) an upload without a name may stand
+        self._unanswered: set[str] = set()
         for old in (*earlier, path):
             self._recall_uploads(old)
+        self._unanswered.update(self._asked)  # a new upload of the key does not tell where the old one is
         with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            make_folder(path.parent)
+            self._fd = open_shared(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             if os.fstat(self._fd).st_size:
                 os.write(self._fd, b"\n")  # the last line may be torn: whatever comes next begins a new one
 
@@ -113,6 +116,26 @@ class Journal:
                     return found.upload_id, found.part_size
         return None
 
+    def beginning(self, key: str) -> None:
+        """Note that a new upload is about to be asked for: a kill before `begun` may leave one whose id is unknown."""
+        with self._lock:
+            self._note_asked(key)
+        self._write(durable=False)  # it has to survive the process, and a node that dies takes little with it
+
+    def unanswered(self, key: str) -> None:
+        """Note that one whose id nobody knows may stand beside the one that is begun."""
+        with self._lock:
+            self._unanswered.add(key)
+
+    def nameless(self) -> dict[str, float]:
+        """By key, since when (seconds since 1970) an upload may stand whose id nobody knows."""
+        with self._lock:
+            return dict(self._asked)
+
+    def _note_asked(self, key: str) -> None:
+        since = self._asked.setdefault(key, time.time())
+        self._pending.append(json.dumps({"asked": key, "since": since}, separators=(",", ":")).encode("ascii"))
+
     def begun(self, key: str, upload_id: str, part_size: int, size: int, mtime_ns: int, ctime_ns: int) -> None:
         """Note a new upload, durably, before its first part is sent: what is not noted here is never found again."""
         upload = ParkedUpload(key, upload_id, part_size, size, mtime_ns, ctime_ns)
@@ -120,6 +143,10 @@ class Journal:
             self._parked[upload_id] = self._current[key] = upload
             fields = {name: getattr(upload, name) for name in ParkedUpload.__slots__}
             self._pending.append(json.dumps({"upload": fields}, separators=(",", ":")).encode("ascii"))
+            if key in self._unanswered:
+                self._note_asked(key)
+            else:
+                self._asked.pop(key, None)
         self._write(durable=True)
 
     def gone(self, key: str) -> None:
@@ -162,16 +189,19 @@ class Journal:
 
     def _recall_uploads(self, path: Path) -> None:
         for line in whole_lines(path):
-            if not line.startswith((b'{"upload"', b'{"gone"')):
+            if not line.startswith((b'{"upload"', b'{"gone"', b'{"asked"')):
                 continue
             fields = _fields(line)
             try:
                 if "gone" in fields:
                     self._parked.pop(fields["gone"], None)
+                elif "asked" in fields:
+                    self._asked.setdefault(fields["asked"], float(fields["since"]))
                 else:
                     upload = ParkedUpload(**fields["upload"])
                     self._parked[upload.upload_id] = upload
-            except (TypeError, KeyError):
+                    self._asked.pop(upload.key, None)
+            except (TypeError, KeyError, ValueError):
                 continue
 
 

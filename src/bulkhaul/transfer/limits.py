@@ -90,13 +90,15 @@ class Limiter:
     """The limits of one worker (pure); times are seconds of the caller's monotonic clock. Not thread-safe.
 
     `part` is this worker's part of the joblist's limits. It counts until a moment that is given with it, so that a
-    worker that is no longer heard uses nothing that others were promised.
+    worker that is no longer heard uses nothing that others were promised. `held_back` counts how often a request had to
+    wait, or was refused.
     """
 
     def __init__(self, own: Rates = UNLIMITED, *, part: Rates = UNLIMITED) -> None:
         self.own = own
         self.part = part
         self.cap = Cap()
+        self.held_back = 0
         self._until = inf
         self._requests, self._nbytes = Allowance(), Allowance()
         self._looked_at: float | None = None
@@ -123,6 +125,7 @@ class Limiter:
             self.cap.grow(now)
         wait = max(requests, nbytes)
         if wait > 0:
+            self.held_back += 1
             self._hungry = (self._hungry[0] or requests == wait, self._hungry[1] or nbytes == wait)
         return wait
 
@@ -134,6 +137,7 @@ class Limiter:
     def throttled(self, now: float) -> None:
         """Note an answer that asks for fewer requests."""
         self._throttled += 1
+        self.held_back += 1
         self.cap.throttled(now)
 
     def succeeded(self, now: float) -> None:
@@ -227,6 +231,11 @@ class Limits:
     def refuse(self, fault: BaseException | None) -> None:
         """Let whoever has to wait end with `fault`; None: let them wait again."""
         self._fault = fault
+
+    @property
+    def held_back(self) -> int:
+        """How often a request had to wait or was refused."""
+        return self._limiter.held_back
 
     @contextmanager
     def held(self) -> Iterator[tuple[Limiter, float]]:

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from bulkhaul.fsio import storage_errors, sync_folder
+from bulkhaul.fsio import open_shared, storage_errors, sync_folder
 from bulkhaul.transfer.manifest import Record, decode_lines, encode
 
 _BLOCK = 1 << 20
@@ -83,7 +83,7 @@ def write_manifest(path: Path, records: Iterable[Record], *, before_replace: Cal
     private = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
     with storage_errors(path):
         try:
-            with private.open("xb") as file:
+            with open(private, "xb", opener=open_shared) as file:
                 _write_records(file, records)
                 file.flush()
                 os.fsync(file.fileno())

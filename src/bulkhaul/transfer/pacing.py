@@ -70,6 +70,10 @@ class Pacing:
             self._warm = True
             self._restart(now)
 
+    def held_back(self, now: float) -> None:
+        """Note that a limit held requests back: what they did until now says nothing of how many the line takes."""
+        self._restart(now)
+
     def _restart(self, now: float) -> None:
         self._began, self._requests, self._work = now, 0, 0
 
@@ -89,10 +93,18 @@ class Pacing:
 
 
 class SharedPacing:
-    """One `Pacing` that many threads feed."""
+    """One `Pacing` that many threads feed; `held_back` counts how often a limit held a request back."""
 
-    def __init__(self, pacing: Pacing, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        pacing: Pacing,
+        *,
+        held_back: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._pacing = pacing
+        self._held_back = held_back
+        self._held_before = held_back()
         self._clock = clock
         self._lock = threading.Lock()
 
@@ -114,12 +126,18 @@ class SharedPacing:
         """Make a request that carries `nbytes` and note how long it took; one that fails tells nothing of the rate."""
         begun = self._clock()
         answer = call()
-        now = self._clock()
-        with self._lock:
-            self._pacing.finished(now, seconds=now - begun, nbytes=nbytes)
+        self._finished(self._clock() - begun, nbytes=nbytes)
         return answer
 
     def finished(self, requests: int, *, seconds: float, nbytes: int) -> None:
         """Note requests that another process made: `seconds` and `nbytes` of all together."""
+        self._finished(seconds / requests, nbytes=nbytes, requests=requests)
+
+    def _finished(self, seconds: float, *, nbytes: int, requests: int = 1) -> None:
         with self._lock:
-            self._pacing.finished(self._clock(), seconds=seconds / requests, nbytes=nbytes, requests=requests)
+            now, held_back = self._clock(), self._held_back()
+            if held_back == self._held_before:
+                self._pacing.finished(now, seconds=seconds, nbytes=nbytes, requests=requests)
+            else:
+                self._held_before = held_back
+                self._pacing.held_back(now)

@@ -1,4 +1,8 @@
-"""Read a file whose version is known: what was read is what the file was before and after, or it is an error."""
+"""Read a file whose version is known: what was read is what the file was before and after, or it is an error.
+
+A dataset is named by its real path here: a file that does not stand there, since a folder above it was swapped for a
+link, lies outside of the dataset and is not read.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bulkhaul.errors import SourceChanged, SourceError
-from bulkhaul.sources.tree import LocalFile, read_path
+from bulkhaul.sources.tree import LocalFile, check_place, read_path
 
 _SLICE = 1 << 20
 _REASONS = {
@@ -19,6 +23,7 @@ _REASONS = {
     errno.EACCES: "no right to read",
     errno.EPERM: "no right to read",
     errno.ELOOP: "became a symlink",
+    errno.EXDEV: "lies behind a symlink, or was moved",
     errno.EISDIR: "is no regular file any more",
 }
 _STORAGE_FAULTS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN})
@@ -59,6 +64,7 @@ def opened(dataset: Path, name: str) -> Iterator[tuple[int, LocalFile]]:
     with source_errors(path):
         fd = os.open(path, _FLAGS)
         try:
+            check_place(fd, path)
             before = version(os.fstat(fd), name)
             yield fd, before
             if version(os.fstat(fd), name) != before:
@@ -70,7 +76,7 @@ def opened(dataset: Path, name: str) -> Iterator[tuple[int, LocalFile]]:
 def read_as_planned(dataset: Path, file: LocalFile) -> bytes | None:
     """All bytes of a small file that is still the version that the plan saw; None when it is another one by now.
 
-    Four system calls: each lets go of the interpreter, and its way back costs more than the call.
+    Five system calls: each lets go of the interpreter, and its way back costs more than the call.
 
     Raises:
         SourceError: it cannot be opened, or reading failed.
@@ -79,6 +85,7 @@ def read_as_planned(dataset: Path, file: LocalFile) -> bytes | None:
     try:
         fd = os.open(path, _FLAGS)
         try:
+            check_place(fd, path)
             data = os.read(fd, file.size + 1)  # one more: a file that grew is seen
             after = os.fstat(fd)
         finally:

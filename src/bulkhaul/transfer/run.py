@@ -14,12 +14,14 @@ from pathlib import Path
 from types import TracebackType
 
 from bulkhaul.s3.connection import Connection
+from bulkhaul.s3.retry import pause_by
 from bulkhaul.transfer.backlog import Backlog
 from bulkhaul.transfer.journal import Journal
 from bulkhaul.transfer.lanes import GRACE, Halt, Lane
 from bulkhaul.transfer.limits import Limits
 from bulkhaul.transfer.listings import Listings
 from bulkhaul.transfer.pacing import Pacing, SharedPacing
+from bulkhaul.transfer.passes import Passes
 from bulkhaul.transfer.plan import Compare, Upload
 from bulkhaul.transfer.process_lane import ProcessLane, Rules
 from bulkhaul.transfer.progress import Tally
@@ -28,7 +30,7 @@ from bulkhaul.transfer.senders import Senders
 from bulkhaul.transfer.small import is_new
 from bulkhaul.transfer.spool import RecordSpool, Spool
 from bulkhaul.transfer.terms import Gate, Progress, TransferOptions, Workspace
-from bulkhaul.transfer.upload import Sender
+from bulkhaul.transfer.upload import FaultMayPass, Sender
 from bulkhaul.transfer.wire import Begin, Settled
 
 _LARGE_AT_ONCE = 2
@@ -60,12 +62,14 @@ class Run:
         self._spools = ExitStack()
         self.halt = Halt()
         self.tally = Tally(report)
-        self._pacing = SharedPacing(Pacing(options.max_concurrency))
-        self.requests = Requests(connection, self._gate_or_halt(gate), limits or Limits(options.worker_limits))
+        limits = limits or Limits(options.worker_limits)
+        self._pacing = SharedPacing(Pacing(options.max_concurrency), held_back=lambda: limits.held_back)
+        self.requests = Requests(connection, self._gate_or_halt(gate), limits, options.retry)
         self.listings = Listings(self.requests, workspace.scratch, answered=self._pacing.expect)
         self.listings.sorted = not options.listing_in_order
         self.journal = Journal(workspace.partial, earlier=workspace.earlier)
         self._sender = self.sender(source, self.location.key)
+        self._passes = Passes(self.spool)
         self._small: Lane[Upload | Compare] = Lane(
             self._work,
             halt=self.halt,
@@ -145,22 +149,37 @@ class Run:
     def drain(self) -> int:
         """Wait until all queued files have their records on disk; return the length of the partial manifest in bytes.
 
+        Those that were set aside are sent again first, after a pause.
+
         Raises:
             BaseException: the fault that stopped the run.
         """
+        self._drain_lanes()
+        while tasks := self._passes.next():
+            pause_by(self.options.retry, gate=self.requests.gate)
+            for task in tasks:
+                self.send([task])
+            self._drain_lanes()
+        return self.journal.flush()
+
+    def _drain_lanes(self) -> None:
         if self._processes is not None:
             self._processes.drain()  # what it hands back is in the small lane by then
         self._small.drain()
         self._large.drain()
-        return self.journal.flush()
 
     def _work(self, task: Upload | Compare) -> None:
-        record = self._sender.send(task)
+        try:
+            record = self._sender.deliver(task, again=self._passes.again)
+        except FaultMayPass as fault:
+            if self._passes.set_aside(task):
+                return
+            record = fault.record
         self.journal.append(record)
         self.tally.settled(record, sent=is_new(record, task))
 
     def _through_processes(self, processes: ProcessLane, tasks: Sequence[Upload | Compare]) -> bool:
-        # A process knows no limits. One that had files when S3 first refused something ends with those.
+        # A process knows no limits. One that had files when S3 first refused something hands them back.
         if self.requests.limits.active or not (alive := processes.open(expecting=len(tasks))):
             return False
         mean = sum(task.file.size for task in tasks) // len(tasks)
@@ -170,13 +189,18 @@ class Run:
     def _process_lane(self, senders: Senders) -> ProcessLane:
         connection, limits = self.connection, self.requests.limits
         begin = Begin(
-            self.source, self.location, connection.endpoint, connection.options, part_size=self.options.part_size
+            self.source,
+            self.location,
+            connection.endpoint,
+            connection.options,
+            part_size=self.options.part_size,
+            checksums=self.options.checksums,
         )
         rules = Rules(
             begin,
             # What came back from a process and what the processes send share one limit, unless it waits for a rate.
             limit=lambda: max(0, self._pacing.limit() - (0 if limits.active else self._small.pending)),
-            token=connection.source.token,
+            token=self.requests.token,
             gate=self.requests.gate,
             settled=self._settled_elsewhere,
             returned=lambda task: self._small.put(task, task.file.size),
@@ -195,7 +219,7 @@ class Run:
         if report.requests:
             self._pacing.finished(report.requests, seconds=report.seconds, nbytes=report.nbytes)
         if report.throttled and not self.requests.limits.active:
-            # Only the first: the files that a process had by then are sent without regard to the rate.
+            # Only the first: what a process had in flight by then was sent without regard to the rate.
             self.requests.limits.throttled()
 
     def _gate_or_halt(self, gate: Gate) -> Gate:

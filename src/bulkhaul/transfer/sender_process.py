@@ -62,6 +62,7 @@ class _Dataset:
         self._report = Settled()
         self._reported_at = time.monotonic()
         self._taken = self._settled = 0
+        self._refused = False
         self._finished = False
 
     def take(self, files: Files) -> None:
@@ -103,11 +104,18 @@ class _Dataset:
 
     def _work(self, item: Numbered) -> None:
         number, task = item
+        if self._refused:
+            self._note(returned=number)
+            return
         self._wait_for_a_sign()
         try:
             record = self._settle(task)
         except BulkhaulError as error:
-            self._note(returned=number, throttled=isinstance(error, Throttled))
+            # Whoever knows no rate sends nothing more once there is one.
+            throttled = isinstance(error, Throttled)
+            if throttled:
+                self._refused = True
+            self._note(returned=number, throttled=throttled)
         else:
             self._note(record=(number, encode(record), is_new(record, task)))
 
@@ -130,6 +138,7 @@ class _Dataset:
             part_size=self._begin.part_size,
             put=self._put,
             stored_crc=self._no_request,
+            checksums=self._begin.checksums,
         )
 
     def _put(self, name: str, body: bytes, _crc: str) -> str:

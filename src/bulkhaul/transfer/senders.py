@@ -22,6 +22,7 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
 }
 
+_LONGEST_LINE = 1_000  # bytes of what a sender says to nobody in particular
 _PATIENCE = 10.0  # seconds for a process to end once its input is closed
 
 
@@ -36,6 +37,7 @@ class SenderHandle:
         self._pulse: Pulse | None = None  # the newest, until it is written
         self._lock = threading.Lock()
         threading.Thread(target=self._write, name="sender-writer", daemon=True).start()
+        threading.Thread(target=self._listen, name="sender-errors", daemon=True).start()
 
     def post(self, message: Message) -> None:
         """Send a message; a pulse takes the place of one that still waits: a sender that hangs piles up none."""
@@ -72,6 +74,12 @@ class SenderHandle:
             if not self._channel.send(message):
                 break
         self._channel.close()
+
+    def _listen(self) -> None:
+        """Put into our log what the process says on its standard error, such as the reason of its end."""
+        with self._module.errors as errors:
+            while line := errors.readline(_LONGEST_LINE):
+                _LOG.warning("sender process (pid %d): %s", self.pid, line.decode(errors="replace").rstrip())
 
 
 class Senders:

@@ -19,6 +19,8 @@ from bulkhaul.transfer.limits import NOTHING, UNLIMITED, Limiter, Rates, Use
 _ROOM = 1.25  # a worker may want this much more than it used, before it says so
 _LEAST_PART = 0.1  # of an even part: so much is kept for a worker that wants nothing now and something in a moment
 _REACHED = 0.95  # of what all of them reached together is never given up for an estimate
+_MOVED = 0.2  # of a worker's part: others are on their way to theirs too, so it pays to look again soon
+_SETTLED = 5  # turns in a row in which it moved less
 
 
 class Entry(NamedTuple):
@@ -87,19 +89,32 @@ def raised(total: float, own: tuple[float, float], others: Sequence[tuple[float,
 
 @dataclass(slots=True)
 class Member:
-    """One worker among those of its joblist; `limits` are the joblist's, `bucket` is where it sends to now."""
+    """One worker among those of its joblist; `limits` are the joblist's, `bucket` is where it sends to now.
+
+    `unsettled` says after a turn that the next one should come soon: nothing has been granted yet, or the parts of what
+    S3 allows are still being found.
+    """
 
     limits: Rates
     bucket: str = "-"
     _granted: Rates = NOTHING
     _wanted: Rates = NOTHING
     _fraction: float = 0.0
+    _part: float = 0.0
+    _steady: int = 0
+    unsettled: bool = False
 
     def move(self, limiter: Limiter, bucket: str) -> None:
         """Send to `bucket` from now on; what another allowed says nothing of this one."""
         if bucket != self.bucket:
-            self.bucket, self._fraction = bucket, 0.0
+            self.bucket, self._fraction, self._part, self._steady = bucket, 0.0, 0.0, 0
             limiter.cap = Cap()
+
+    def begin(self, limiter: Limiter, now: float, others: Sequence[Entry]) -> bool:
+        """Keep from the first request on to what the `others` found; whether anything has been found at this bucket."""
+        near = [other for other in others if other.bucket == self.bucket]
+        self._agree_on_cap(limiter, now, Entry(self.bucket, limiter.own), near)
+        return limiter.cap.known
 
     def leave(self, limiter: Limiter) -> None:
         """Give the part of the joblist's limits back."""
@@ -120,6 +135,7 @@ class Member:
         reached, throttled = (count / use.seconds if use.seconds else 0.0 for count in (use.succeeded, use.throttled))
         entry = Entry(self.bucket, want, granted, self._estimate(limiter, near), reached, throttled)
         self._agree_on_cap(limiter, now, entry, near)
+        self.unsettled = 0.0 in granted or (limiter.cap.known and self._steady < _SETTLED)
         self._granted = granted
         return entry
 
@@ -127,10 +143,12 @@ class Member:
         if not use.seconds:
             return own
         used = (use.requests / use.seconds, use.nbytes / use.seconds)
+        # Who was refused, and pauses for it, would have sent more.
+        hungry = (use.hungry[0] or use.throttled > 0, use.hungry[1])
         now = Rates(
             *(
-                most if hungry else min(most, _ROOM * rate)
-                for rate, most, hungry in zip(used, own, use.hungry, strict=True)
+                most if wants_more else min(most, _ROOM * rate)
+                for rate, most, wants_more in zip(used, own, hungry, strict=True)
             )
         )
         # A pause between two folders is no change of mind.
@@ -152,10 +170,19 @@ class Member:
         )
 
     def _estimate(self, limiter: Limiter, near: Sequence[Entry]) -> float:
-        """What this worker takes for the rate of all: its own came down or grew since it was agreed on."""
+        """What this worker takes for the rate of all: its own came down or grew since it was agreed on.
+
+        One that it found alone is what S3 took of it beside what S3 took of the others. Those that are so new that they
+        have told nothing count as the others do in the mean; while all are, it has no idea.
+        """
         if limiter.cap.rate == inf:
             return inf
-        return limiter.cap.rate / self._fraction if self._fraction else limiter.cap.rate * (1 + len(near))
+        if self._fraction:
+            return limiter.cap.rate / self._fraction
+        told = [other.reached for other in near if other.reached or other.throttled or other.cap < inf]
+        if near and not told:
+            return inf
+        return limiter.cap.rate + (sum(told) / len(told) * len(near) if near else 0.0)
 
     def _agree_on_cap(self, limiter: Limiter, now: float, own: Entry, near: Sequence[Entry]) -> None:
         caps = [one.cap for one in (own, *near) if one.cap < inf]
@@ -164,8 +191,9 @@ class Member:
         reached = own.reached + sum(other.reached for other in near)
         total = max(sum(caps) / len(caps), _REACHED * reached)
         part = parts(total, [own.want.requests, *(other.want.requests for other in near)])[0]
-        limiter.cap.agree(part)
-        self._fraction = part / total
+        limiter.cap.agree(part, now)
+        moved = abs(part - self._part) > _MOVED * self._part
+        self._part, self._steady, self._fraction = part, 0 if moved else self._steady + 1, part / total
         # Each of many meets few refusals by itself.
         if sum(other.throttled for other in near) > FEW / 3 * reached:
             limiter.cap.hold(now)

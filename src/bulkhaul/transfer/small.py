@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bulkhaul.s3.checksums import crc64nvme, encode_crc64nvme
+from bulkhaul.errors import IntegrityFailed
+from bulkhaul.s3.checksums import MD5_STEP, crc64nvme, encode_crc64nvme, md5_hex
 from bulkhaul.sources.tree import LocalFile
 from bulkhaul.transfer.compare import Likeness, same_slices
 from bulkhaul.transfer.manifest import Outcome, Record, Verified, skipped
@@ -19,12 +20,15 @@ def settle_small(
     part_size: int,
     put: Callable[[str, bytes, str], str],
     stored_crc: Callable[[str], str | None],
+    checksums: bool = True,
 ) -> Record:
     """The record of `file`, all of whose bytes are `body`: of the object that is the same, or of the one put now.
 
     `put` gets name, body and CRC64NVME and returns the ETag; `stored_crc` asks S3 for the checksum kept with a key.
+    `checksums` false: the server compares no CRC64NVME, the MD5 in its ETag has to prove the body.
 
     Raises:
+        IntegrityFailed: that ETag is not the MD5 of the body.
         S3Error: from `put` or `stored_crc`.
     """
     if isinstance(task, Compare) and file.size == task.remote.size:
@@ -33,11 +37,14 @@ def settle_small(
         if same is not None:
             return same_record(task, file, same)
     crc = encode_crc64nvme(crc64nvme(body))
-    return sent_record(file, put(task.name, body, crc), crc)
+    etag = put(task.name, body, crc)
+    if not checksums and etag.lower() != md5_hex(body):
+        raise IntegrityFailed(task.name, "S3's ETag is not the MD5 of what was sent", MD5_STEP)
+    return sent_record(file, etag, crc, checksums=checksums)
 
 
-def sent_record(file: LocalFile, etag: str, crc: str) -> Record:
-    """The record of a file that has been sent."""
+def sent_record(file: LocalFile, etag: str, crc: str, *, checksums: bool) -> Record:
+    """The record of a file that has been sent and proven, by the server's check or (`checksums` false) by its ETag."""
     return Record(
         name=file.name,
         outcome=Outcome.SENT,
@@ -46,7 +53,7 @@ def sent_record(file: LocalFile, etag: str, crc: str) -> Record:
         ctime_ns=file.ctime_ns,
         etag=etag,
         crc64nvme=crc,
-        verified=Verified.PUT,
+        verified=Verified.PUT if checksums else Verified.MD5,
     )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import heapq
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, tee
 from operator import attrgetter, itemgetter
 
 from bulkhaul.errors import ListingOutOfOrder, SourceError
@@ -24,6 +25,8 @@ from bulkhaul.transfer.verify import verify
 from bulkhaul.transfer.zarr import Withheld
 
 _LOG = logging.getLogger(__name__)
+
+_LOOK = 0.5  # seconds between two looks at the gate in a pause
 
 Records = Callable[[], Iterator[Record]]
 """The records of a stage by name, each time from the start."""
@@ -125,19 +128,38 @@ def _merged(run: Run, settled: Records, start: int, end: int) -> Records:
 
 
 def _verified(run: Run, records: Records, cuts: Sequence[str]) -> Records:
-    """The records after a fresh listing has been held against them."""
+    """The records after a fresh listing has been held against them; again where the listing may lag behind the puts."""
     run.tally.enter("verify")
-    try:
-        return _verify_once(run, records, cuts)
-    except ListingOutOfOrder:
-        if run.listings.sorted:
-            raise
-        run.listings.sorted = True
-        return _verify_once(run, records, cuts)
+    pause, left = 1.0, run.options.listing_lag
+    while True:
+        try:
+            judged, wrong = _verify_once(run, records, cuts)
+        except ListingOutOfOrder:
+            if run.listings.sorted:
+                raise
+            run.listings.sorted = True
+            continue
+        if not wrong or left <= 0:
+            return judged
+        _LOG.debug("%d object(s) are not listed as they were put; again in %g s", wrong, pause)
+        _wait(run, min(pause, left))
+        pause, left = 2 * pause, left - pause
 
 
-def _verify_once(run: Run, records: Records, cuts: Sequence[str]) -> Records:
-    spool = run.record_spool()
-    for record in verify(records(), run.listings.objects(cuts), location=run.location):
+def _wait(run: Run, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        run.requests.gate()
+        time.sleep(min(left, _LOOK))
+
+
+def _verify_once(run: Run, records: Records, cuts: Sequence[str]) -> tuple[Records, int]:
+    """The records as one listing proves them, and how many of them it does not."""
+    spool, wrong = run.record_spool(), 0
+    told, originals = tee(records())
+    for record, original in zip(
+        verify(told, run.listings.objects(cuts), location=run.location), originals, strict=True
+    ):
         spool.add(record)
-    return spool.records
+        wrong += record is not original
+    return spool.records, wrong

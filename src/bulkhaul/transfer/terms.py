@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bulkhaul.errors import UsageError
+from bulkhaul.s3.policy import DEFAULT_POLICY, RetryPolicy
 from bulkhaul.transfer.limits import UNLIMITED, Rates
 
 MIB = 1024 * 1024
@@ -29,10 +30,11 @@ class SyncLevel(StrEnum):
 class TransferOptions:
     """How to transfer; sizes in bytes. `memory_budget` bounds the bytes of small files in flight.
 
-    `multipart_checksums` false is the mode for a server that keeps no CRC64NVME of a whole multipart object,
-    `listing_in_order` false for one that does not list in byte order: a plan made while such a listing streams would
-    send what is there before the break is seen. `sender_processes` send small files beside the worker.
-    `joblist_limits` are those of all workers of a joblist together.
+    `checksums` false is the mode for a server that compares no CRC64NVME (of parts: `multipart_checksums`): the MD5 in
+    its ETags proves what arrived. `multipart` false: it takes no upload in parts. `listing_in_order` false for one that
+    does not list in byte order: a plan made while such a listing streams would send what is there before the break is
+    seen. `listing_lag` is how many seconds an object may take to be listed as it was put. `sender_processes` send small
+    files beside the worker. `joblist_limits` are those of all workers of a joblist together.
     """
 
     sync_level: SyncLevel = SyncLevel.DEFAULT
@@ -41,11 +43,15 @@ class TransferOptions:
     max_concurrency: int = 512
     manifest_upload: bool = True
     memory_budget: int = 128 * MIB
+    checksums: bool = True
+    multipart: bool = True
     multipart_checksums: bool = True
     listing_in_order: bool = True
+    listing_lag: float = 15.0
     sender_processes: int = 0
     worker_limits: Rates = UNLIMITED
     joblist_limits: Rates = UNLIMITED
+    retry: RetryPolicy = DEFAULT_POLICY
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.

@@ -26,6 +26,7 @@ from bulkhaul.errors import (
 from bulkhaul.s3.connection import Connection
 from bulkhaul.s3.engine import Engine
 from bulkhaul.s3.multipart import upload_large
+from bulkhaul.s3.parts import OpenFile
 from bulkhaul.sources.tree import LocalFile, read_path
 from bulkhaul.transfer.compare import Likeness, same_slices
 from bulkhaul.transfer.journal import Journal
@@ -40,8 +41,17 @@ from bulkhaul.transfer.terms import TransferOptions
 _FAULTS_OF_ALL = (CredentialsError, BucketUnusable, ClockSkewed, Throttled)
 _READ_AGAIN = (SourceChanged, SourceStorageFailed, IntegrityFailed, UploadGone)
 _NOT_IN_THE_FILE = (Transient, SourceStorageFailed, ObjectRefused, IntegrityFailed)
+_MAY_PASS = (Transient, SourceStorageFailed)
 STORM = 100
 """Files in a row that may fail by network, file system or refusal before it is no longer their own fault."""
+
+
+class FaultMayPass(Exception):
+    """One file met what may be over later; `record` is its failure if nobody tries again."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.reason)
+        self.record = record
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +76,37 @@ class Sender:
         return file.size >= self.options.multipart_threshold
 
     def send(self, task: Upload | Compare) -> Record:
+        """As `deliver`, with no later try: the file has failed then."""
+        try:
+            return self.deliver(task)
+        except FaultMayPass as fault:
+            return fault.record
+
+    def deliver(self, task: Upload | Compare, *, again: bool = False) -> Record:
         """Bring one file to S3 and return its record, sent, skipped or failed.
 
+        `again`: it has failed before, and so have all that are sent now: that they do in a row says nothing of others.
+
         Raises:
+            FaultMayPass: network or file system; a later try may do.
             CredentialsError, BucketUnusable, ClockSkewed, Throttled, Stopped, ClaimLost, StorageError: no file can be
                 sent any more; also Transient, SourceError, ObjectRefused or IntegrityFailed, when a hundred files in a
-                row have met one.
+                row have met one for the first time.
         """
         try:
             try:
                 record = self._send(task)
             except _READ_AGAIN:
                 record = self._send(task)
-        except SourceError as error:
-            return self.storm.noted(error, failed(task.file, error.reason))
-        except S3Error as error:
+        except (SourceError, S3Error) as error:
             if isinstance(error, _FAULTS_OF_ALL):
                 raise
-            return self.storm.noted(error, failed(task.file, error.reason))
+            record = failed(task.file, error.reason)
+            if not again:
+                self.storm.noted(error, record)
+            if isinstance(error, _MAY_PASS):
+                raise FaultMayPass(record) from error
+            return record
         self.storm.over()
         return record
 
@@ -106,12 +129,17 @@ class Sender:
             body,
             part_size=self.options.part_size,
             put=self._put,
-            stored_crc=self.requests.stored_crc64nvme,
+            stored_crc=self._stored_crc,
+            checksums=self.options.checksums,
         )
 
     def _large(self, task: Upload | Compare, fd: int, file: LocalFile) -> Record:
         if isinstance(task, Compare) and (same := self._likeness(task, file, slices(fd, gate=self.requests.gate))):
             return same_record(task, file, same)
+        if not self.options.multipart:
+            step = "raise `multipart_threshold`, or use another server"
+            raise ObjectRefused(task.name, "the server takes no upload in parts", step)
+        path = Path(read_path(self.source, task.name))
         moved = 0
 
         def on_bytes(nbytes: int) -> None:
@@ -124,8 +152,8 @@ class Sender:
                 self.connection.client,
                 self.connection.location.bucket,
                 self.key_of(task.name),
-                Path(read_path(self.source, task.name)),
-                size=file.size,
+                # The very file that was opened and found in its place: another open could be led elsewhere.
+                OpenFile(fd, path, file.size, file.mtime_ns, file.ctime_ns, file.inode),
                 part_size=self.options.part_size,
                 journal=self.journal,
                 repeat=self.requests.repeat,
@@ -135,7 +163,7 @@ class Sender:
             )
         finally:
             self.moved(-moved, task.name)  # the whole file is counted, or will be sent again
-        return sent_record(file, result.etag, result.crc64nvme)
+        return sent_record(file, result.etag, result.crc64nvme, checksums=self.options.multipart_checksums)
 
     def _likeness(self, task: Compare, file: LocalFile, data: Iterable[bytes]) -> Likeness | None:
         if file.size != task.remote.size:
@@ -144,8 +172,12 @@ class Sender:
             data,
             task.remote,
             part_size=self.options.part_size,
-            stored_crc=lambda: self.requests.stored_crc64nvme(task.remote.key),
+            stored_crc=lambda: self._stored_crc(task.remote.key),
         )
+
+    def _stored_crc(self, key: str) -> str | None:
+        # A server that compares none may keep whatever a client said.
+        return self.requests.stored_crc64nvme(key) if self.options.checksums else None
 
     def _put(self, name: str, body: bytes, crc: str) -> str:
         key = self.key_of(name)

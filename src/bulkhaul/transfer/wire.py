@@ -22,6 +22,7 @@ class Begin:
     endpoint: Endpoint
     options: S3Options
     part_size: int
+    checksums: bool = True
 
 
 @dataclass(frozen=True, slots=True)

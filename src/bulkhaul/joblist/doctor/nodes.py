@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bulkhaul.errors import StorageError
-from bulkhaul.fsio import create_file, replace_file, storage_errors
+from bulkhaul.fsio import create_file, make_folder, replace_file, storage_errors
 from bulkhaul.joblist.doctor.findings import Finding, Level, judged
 from bulkhaul.joblist.locks import Held, file_lock
 from bulkhaul.joblist.paths import JoblistPaths
@@ -25,8 +25,7 @@ def try_between_nodes(folder: Path, *, party: str, expected: int, wait: float) -
     until = time.monotonic() + wait
     token = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
-        with storage_errors(place):
-            place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         won = create_file(place / "winner", token.encode())
         reports = _as_winner(place, token, expected, until) if won else _as_other(place, token, expected, until)
     except StorageError as error:

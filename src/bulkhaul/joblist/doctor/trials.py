@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from bulkhaul import proc
@@ -22,8 +23,10 @@ from bulkhaul.joblist.doctor.findings import Finding, Findings, Level, judged
 from bulkhaul.joblist.doctor.nodes import try_between_nodes
 from bulkhaul.joblist.locks import Held, file_lock
 from bulkhaul.joblist.mounts import mount_of, present_mounts
+from bulkhaul.joblist.sharing import half_shared, open_to_all
 
 _PEER_SECONDS = 60.0
+_NAMED = 3
 
 
 def examine_folder(folder: Path, *, party: str | None = None, expected: int = 1, wait: float = 60.0) -> Findings:
@@ -40,6 +43,7 @@ def examine_folder(folder: Path, *, party: str | None = None, expected: int = 1,
     findings = [*_mount_findings(folder)]
     for trial in (_link, _exclusive, _rename, _flock):
         findings.append(_tried(folder, trial))
+    findings.extend(_sharing_findings(folder))
     if party is not None and not any(finding.fatal for finding in findings):
         findings.extend(try_between_nodes(folder, party=party, expected=expected, wait=wait))
     return Findings(folder, tuple(findings))
@@ -58,6 +62,16 @@ def _mount_findings(folder: Path) -> Iterator[Finding]:
     )
     for option, meaning in mount.warnings:
         yield Finding("flock by mount option", Level.WARNING, f"{option}: {meaning}")
+
+
+def _sharing_findings(folder: Path) -> Iterator[Finding]:
+    """Who else may write here: whoever can chooses what is sent, from where, and to which target."""
+    if open_folders := list(islice(open_to_all(folder), _NAMED)):
+        names = ", ".join(map(str, open_folders))
+        yield Finding("sharing", Level.WARNING, f"everybody on this machine may write to {names}: `chmod o-w` it")
+    if half_shared(folder):
+        text = "its group may write here but does not own what others make: `chmod g+s` it, or `chmod g-w`"
+        yield Finding("sharing", Level.WARNING, text)
 
 
 def _tried(folder: Path, trial: Callable[[Path], Finding]) -> Finding:
