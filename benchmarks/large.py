@@ -108,8 +108,8 @@ def _resume(folder: Path, server: Endpoint, files: int) -> list[float]:
     with Joblist(joblist).work_path(job, 1).open("wb") as partial:
         partial.writelines(encode(record) + b"\n" for record in _records(plate, names[:-MISSING]))
     before = server.requests()
-    # The probe has two objects there at most.
-    with first_moment(lambda: server.requests()["objects"] > before["objects"] + 2) as first:
+    # The probe has three objects there at most.
+    with first_moment(lambda: server.requests()["objects"] > before["objects"] + 3) as first:
         sample = _bulkhaul("transfer", "-i", joblist, "-v", "0", log=log, env=server.environment)
     after = server.requests()
     assert after["objects"] == files + 1, "the plate and its manifest"

@@ -14,7 +14,8 @@ from measuring import Sample, run
 from programs import PROGRAMS, Job
 from workloads import KIB, Files, write_tree
 
-from servers.slow_files import Calls, SlowFiles, built
+from servers.preloaded import built
+from servers.slow_files import Calls, SlowFiles
 
 
 def main(
@@ -28,7 +29,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="bulkhaul-bench-") as name:
         folder = Path(name)
         write_tree(folder / "tree", (Files(files, 16 * KIB, max(1, files // 100)),))
-        library = built(folder)
+        library = built("slow_files", folder)
         (folder / "scratch").mkdir()
         with endpoints(folder, {"sink"}) as servers:
             for _ in range(rounds):

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs the packages that the tests need beside Python's, where that is possible: as root on Debian or Ubuntu. SLURM for
-# its cluster, a C compiler for the benchmarks' servers. Elsewhere it says so and ends well; the tests then skip what needs
-# them, or fail if BULKHAUL_REQUIRE names slurm.
+# its cluster, a C compiler for the benchmarks' servers, strace for faults at system calls. Elsewhere it says so and ends
+# well; the tests then skip what needs them, or fail if BULKHAUL_REQUIRE names slurm.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
 missing=()
-for pair in slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client munged:munge cc:gcc; do
+for pair in slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client munged:munge cc:gcc strace:strace; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 ((${#missing[@]} == 0)) && exit 0

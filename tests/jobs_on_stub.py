@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bulkhaul.joblist.heartbeat import LeaseTimes
 from bulkhaul.joblist.joblist import Joblist
@@ -20,12 +21,16 @@ from servers.stub_s3 import StubS3
 Connect = Callable[[S3Location], Connection]
 
 
-def connect_to(stub: StubS3) -> Connect:
-    """The way to the stub with keys that do not end."""
-    token = stub.tokens.issue(None)
-    keys = Token(token.access_key, token.secret_key)
-    pool = CredentialPool(lambda _location: Grant(keys, renewable=False))
-    options = S3Options(endpoint_url=stub.url, region="us-east-1")
+def connect_to(stub: StubS3, *, engine: Any = "auto", renewable: bool = False) -> Connect:
+    """The way to the stub with keys that do not end; `renewable` ones are others each time they are asked for."""
+    issued = stub.tokens.issue(None)
+
+    def grant(_location: S3Location) -> Grant:
+        token = stub.tokens.issue(None) if renewable else issued
+        return Grant(Token(token.access_key, token.secret_key), renewable=renewable)
+
+    pool = CredentialPool(grant)
+    options = S3Options(engine=engine, endpoint_url=stub.url, region="us-east-1")
     return lambda location: connection.connect(location, options=options, credentials=pool)
 
 
@@ -39,14 +44,14 @@ def make_jobs(folder: Path, *names: str, bucket: str = "bucket") -> Joblist:
     return joblist
 
 
-def run_worker(joblist: Joblist, connect: Connect) -> WorkerReport:
+def run_worker(joblist: Joblist, connect: Connect, options: TransferOptions | None = None) -> WorkerReport:
     """One worker, until it goes home."""
     return transfer_joblist(
         joblist.folder,
         lease=LeaseTimes(ttl=3, heartbeat=0.5),
         connect=connect,
         target_of=str,
-        options=TransferOptions(),
+        options=options or TransferOptions(),
     )
 
 

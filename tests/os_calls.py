@@ -35,12 +35,11 @@ class Calls:
             self.opens.append((os.fsdecode(path), flags))
 
     def counts(self) -> Counter[str]:
-        """How often each was called; an open that may create is a `create`."""
-        opened = ("create" if flags & os.O_CREAT else "open" for _, flags in self.opens)
-        return Counter([*opened, *(name for name, _ in self.others)])
+        """How often each was called; an open that may create is a `create`, one of a folder a `folder`."""
+        return Counter([*(_kind(flags) for _, flags in self.opens), *(name for name, _ in self.others)])
 
     def opened(self) -> list[str]:
-        """The names below the folder that were opened, in order."""
+        """The names below the folder that were opened, in order; folders to be listed too."""
         return [os.path.relpath(path, self.folder) for path, _ in self.opens]
 
     def has(self, path: object) -> bool:
@@ -49,6 +48,12 @@ class Calls:
             return False
         text = os.fsdecode(path)
         return text == self.folder or text.startswith(f"{self.folder}/")
+
+
+def _kind(flags: int) -> str:
+    if flags & os.O_CREAT:
+        return "create"
+    return "folder" if flags & os.O_DIRECTORY else "open"
 
 
 @contextmanager
@@ -63,8 +68,9 @@ def counted_calls(folder: Path) -> Iterator[Calls]:
 
 def _by_path(calls: Calls, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     def counted(*arguments: Any, **more: Any) -> Any:
-        # The last one: of a link or a rename that is the name that comes to be.
-        paths = [argument for argument in arguments if calls.has(argument)]
+        # The last one: of a link or a rename that is the name that comes to be. A folder may come as a descriptor.
+        named = [_path_of(argument) if isinstance(argument, int) else argument for argument in arguments]
+        paths = [argument for argument in named if calls.has(argument)]
         if paths:
             calls.others.append((name, os.fsdecode(paths[-1])))
         return call(*arguments, **more)

@@ -29,9 +29,9 @@ def age(path: Path, seconds: float) -> None:
 
 
 def test_an_intent_is_there_while_the_block_runs_and_goes_with_its_end(tmp_path: Path) -> None:
-    with announced(tmp_path / "probe", PLATE, this_owner()) as token:
+    with announced(tmp_path / "probe", PLATE, this_owner()) as begun:
         (intent,) = found(tmp_path / "probe", gone=True)
-        assert (intent.location, intent.token) == (PLATE, token)
+        assert (intent.location, intent.token) == (PLATE, begun.token)
     assert list((tmp_path / "probe").iterdir()) == []
 
 
@@ -42,6 +42,15 @@ def test_an_error_of_s3_ends_the_intent_and_a_stop_leaves_it(tmp_path: Path) -> 
     with pytest.raises(Stopped), announced(tmp_path, PLATE, this_owner()):
         raise Stopped("worker", "Ctrl-C", "start again")
     assert [intent.location for intent in found(tmp_path, gone=True)] == [PLATE]
+
+
+def test_a_probe_in_doubt_leaves_its_intent_whether_it_failed_or_not(tmp_path: Path) -> None:
+    with announced(tmp_path, PLATE, this_owner()) as begun:
+        begun.doubt()
+    with pytest.raises(AccessDenied), announced(tmp_path, PLATE, this_owner()) as failed:
+        failed.doubt()
+        raise AccessDenied("lab", "denied", "ask")
+    assert sorted(intent.token for intent in found(tmp_path, gone=True)) == sorted([begun.token, failed.token])
 
 
 @pytest.mark.parametrize(
@@ -57,9 +66,9 @@ def test_a_probe_is_abandoned_when_its_owner_is_dead_or_it_is_too_old_to_go_on(
         judged.append(owner)
         return gone
 
-    with pytest.raises(Stopped), announced(tmp_path, PLATE, owner) as token:
+    with pytest.raises(Stopped), announced(tmp_path, PLATE, owner) as begun:
         raise Stopped("worker", "killed", "nothing")
-    age(tmp_path / f"{token}.intent", seconds)
+    age(tmp_path / f"{begun.token}.intent", seconds)
     assert len(list(abandoned(tmp_path, owner_gone))) == count
     assert judged == ([owner] if seconds < 3600 else []), "the owner is read back as it was"
 

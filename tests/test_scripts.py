@@ -79,3 +79,11 @@ def test_without_the_package_a_script_says_make_env(script: str, tmp_path: Path)
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert "make env" in done.stderr
+
+
+@pytest.mark.parametrize("program", [[str(SCRIPTS / "summarise_jobs.py")], ["-m", "bulkhaul", "summarise"]])
+def test_ctrl_c_while_the_program_loads_is_no_traceback(tmp_path: Path, program: list[str]) -> None:
+    # What a person's Ctrl-C does in the third of a second before the command itself begins.
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    done = run(sys.executable, *program, "-i", "nowhere", folder=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (130, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,10 @@ def test_the_only_joblist_is_the_default_and_the_example_does_not_count(checkout
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_no_senders_are_started_for_an_engine_that_is_not_here(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert transfer_options(load_settings({}, folder=checkout)).sender_processes > 0
+    assert transfer_options(load_settings({"engine": "s3transfer"}, folder=checkout)).sender_processes == 0
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    assert transfer_options(load_settings({}, folder=checkout)).sender_processes == 0

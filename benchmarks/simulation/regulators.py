@@ -53,6 +53,7 @@ class Alone:
     def __init__(self) -> None:
         self.limiter = Limiter()
         self._pacing = Pacing(MOST)
+        self._held_before = 0
 
     def limit(self) -> int:
         """Requests that may be in flight."""
@@ -68,7 +69,11 @@ class Alone:
 
     def finished(self, now: float, *, seconds: float, nbytes: int) -> None:
         """Note a request that was taken."""
-        self._pacing.finished(now, seconds=seconds, nbytes=nbytes)
+        if self.limiter.held_back == self._held_before:
+            self._pacing.finished(now, seconds=seconds, nbytes=nbytes)
+        else:
+            self._held_before = self.limiter.held_back
+            self._pacing.held_back(now)
         if self.limiter.active:
             self.limiter.succeeded(now)
 
@@ -124,7 +129,7 @@ class Agreeing(Alone):
         written = decode(entry.encode())
         assert written is not None
         news[self._number] = written
-        return pause(self._every, known=known, waits=0.0 in entry.granted, draw=self._draw)
+        return pause(self._every, known=known, unsettled=self._member.unsettled, draw=self._draw)
 
 
 def alone(workers: int) -> list[Regulator]:

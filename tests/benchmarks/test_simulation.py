@@ -114,11 +114,19 @@ def test_workers_use_nine_tenths_of_a_prefix_and_are_seldom_refused(workers: int
 
 
 @pytest.mark.slow
-def test_workers_that_agree_are_seldom_refused_in_the_mean_of_several_runs() -> None:
-    """Of 24 seeds the worst were refused 0.15 in the 20 seconds after they had begun to agree."""
+def test_workers_that_agree_are_seldom_refused_in_each_of_several_runs() -> None:
     runs = [upload(agreeing(20, seed=seed), seconds=30.0, seed=seed) for seed in range(4)]
     assert min(traffic.share(10.0) for traffic in runs) >= 0.9
-    assert sum(traffic.refused_share(10.0) for traffic in runs) / len(runs) <= 0.1
+    assert max(traffic.refused_share(10.0) for traffic in runs) <= 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 5, 6])
+def test_workers_that_agree_share_a_prefix_evenly_whoever_came_first(seed: int) -> None:
+    traffic = upload(agreeing(8, seed=seed), seconds=50.0, seed=seed)
+    assert traffic.fairness() >= 0.95
+    assert traffic.share() >= 0.9
+    assert traffic.refused_share(10.0) <= 0.1
 
 
 def test_the_store_sees_a_broken_protocol(costs: Costs) -> None:

@@ -26,7 +26,7 @@ def test_help_explains_itself_with_an_example(command: str, flag: str, tmp_path:
 
 
 def test_every_verb_is_there(tmp_path: Path) -> None:
-    verbs = {"extract", "check", "submit", "transfer", "verify", "summarise", "retry", "doctor", "config"}
+    verbs = {"extract", "check", "submit", "transfer", "verify", "summarise", "retry", "doctor", "config", "policy"}
     assert verbs == set(COMMANDS)
     for option in ("-h", "--help"):
         assert all(verb in bulkhaul(option, folder=tmp_path).stdout for verb in verbs)

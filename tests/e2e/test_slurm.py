@@ -1,4 +1,4 @@
-"""The real array on a real cluster: time limit and requeue, scancel, a node that loses power, a task started twice."""
+"""The real array on a real cluster: time limit and requeue, a node that loses power, a task started twice."""
 
 from __future__ import annotations
 
@@ -10,60 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from e2e.arrays import arrived, configure, logs, submit
 from e2e.lab import CHECKOUT, Lab, wait_until
-from e2e.oracle import assert_plates_arrived, plain_client, remote_keys
+from e2e.oracle import assert_plates_arrived
 from servers.slurm import SlurmCluster
 from servers.stub_s3 import StubS3
 
 pytestmark = [pytest.mark.s3, pytest.mark.slurm]
 
-SCRIPT = "slurm/transfer_array.sh"
-
-
-def configure(lab: Lab, front: StubS3, *, concurrency: int = 1) -> dict[str, str]:
-    """The environment of an array: settings from a file, keys from a credentials file, as on a site."""
-    keys = front.tokens.issue(None)
-    credentials = lab.folder / "credentials"
-    credentials.write_text(
-        f"[default]\naws_access_key_id = {keys.access_key}\naws_secret_access_key = {keys.secret_key}\n"
-        f"aws_session_token = {keys.session_token}\n"
-    )
-    config = lab.folder / "site.toml"
-    config.write_text(
-        f'joblist = "{lab.joblist}"\nlease_ttl = 3\nheartbeat = 0.5\nmax_concurrency = {concurrency}\n'
-        f'endpoint_url = "{front.url}"\nregion = "us-east-1"\nengine = "{lab.env["BULKHAUL_ENGINE"]}"\n'
-    )
-    return {
-        "BULKHAUL_CONFIG": str(config),
-        "BULKHAUL_PYTHON": lab.command("x")[0],
-        "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "PATH": os.environ["PATH"],
-    }
-
-
-def submit(cluster: SlurmCluster, lab: Lab, env: dict[str, str], *options: str) -> str:
-    """Submit the checkout's own array script, its logs into the lab."""
-    return cluster.sbatch(
-        "--cpus-per-task=1", "--mem=100", f"--output={lab.folder}/slurm-%A_%a.out", *options, SCRIPT,
-        cwd=CHECKOUT, env=env,
-    )  # fmt: skip
-
 
 def assert_all_arrived(lab: Lab, names: list[str]) -> None:
     assert set(lab.statuses().values()) == {"success"}, logs(lab)
     assert_plates_arrived(lab, *names)
-
-
-def logs(lab: Lab) -> str:
-    """What the tasks printed and the job files hold, for a failure's message."""
-    paths = [*lab.folder.glob("slurm-*.out"), *lab.joblist.glob("*.txt")]
-    return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(paths))
-
-
-def arrived(lab: Lab) -> int:
-    return len(remote_keys(plain_client(lab.env), lab.bucket))
 
 
 @pytest.mark.slow
@@ -85,20 +43,6 @@ def test_a_time_limit_cuts_workers_off_and_the_requeued_tasks_finish(
     for task in tasks:
         assert slurm_cluster.await_state(task, patience=120) == "COMPLETED", logs(lab)
     assert_all_arrived(lab, names)
-
-
-@pytest.mark.slow
-def test_scancel_gives_the_job_back_and_the_task_stays_cancelled(
-    lab: Lab, slurm_cluster: SlurmCluster, front: StubS3
-) -> None:
-    lab.fill(plates=1, chunks=300)
-    front.script.plan("PutObject", front.script.hang(0.2), times=100_000)
-    job = submit(slurm_cluster, lab, configure(lab, front), "--array=0")
-    wait_until(lambda: arrived(lab) > 10, what="the first objects arrive")
-    slurm_cluster.run("scancel", job)
-    assert slurm_cluster.await_state(f"{job}_0") == "CANCELLED"
-    wait_until(lambda: set(lab.statuses().values()) == {"todo"}, what="the job is given back")
-    assert slurm_cluster.states(job) == {f"{job}_0": "CANCELLED"}, "a cancelled task was requeued"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bulkhaul.joblist.joblist import Joblist
-from bulkhaul.joblist.locks import Held, file_lock
+from bulkhaul.joblist.locks import Held, _lock_mode, file_lock
 from joblist import refused_calls
 from joblist.standing_inputs import line_1, make_job
 
@@ -31,6 +31,22 @@ def test_a_lock_excludes_and_says_so(tmp_path: Path) -> None:
         assert (first, second) == (Held.YES, Held.BUSY)
     with file_lock(path, 0) as third:
         assert third is Held.YES
+
+
+def test_where_no_proc_tells_the_umask_a_lock_is_its_makers_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_proc(path: Path, **_more: object) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", without_proc)
+    _lock_mode.cache_clear()
+    try:
+        with file_lock(tmp_path / "lock", 0) as held:
+            assert held is Held.YES
+    finally:
+        _lock_mode.cache_clear()
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_lock_that_cannot_be_made_is_unavailable_and_no_error(tmp_path: Path) -> None:

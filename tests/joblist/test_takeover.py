@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 from bulkhaul.errors import Stopped
 from bulkhaul.joblist.job import Status
 from bulkhaul.joblist.joblist import Joblist
+from bulkhaul.joblist.ledger import new_record, publish
 from bulkhaul.joblist.liveness import this_owner
 from joblist.standing_inputs import (
     SHORT,
@@ -44,6 +49,26 @@ def test_an_owner_whose_process_is_gone_loses_its_job_at_once(tmp_path: Path) ->
     with joblist.session(this_owner()) as session:
         assert session.claim_next(go_on) is not None
     assert time.monotonic() - began < 5
+
+
+def test_the_death_of_an_owner_on_this_machine_is_noticed_between_two_looks(tmp_path: Path) -> None:
+    joblist = Joblist(tmp_path)
+    make_job(joblist, word="ongoing")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    start = int(Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    write_ledger(joblist, "empty")
+    owner = dataclasses.replace(this_owner(), pid=child.pid, pid_start=start)
+    assert publish(joblist.state_path("ledger"), new_record("a", 1, owner))
+    killing = threading.Timer(1.0, child.kill)
+    killing.start()
+    began = time.monotonic()
+    try:
+        with joblist.session(this_owner()) as session:
+            assert session.claim_next(go_on) is not None
+            assert 1 <= time.monotonic() - began < 6, "the looks of a lease of 180 s are 10 s apart"
+    finally:
+        killing.join()
+        child.communicate()
 
 
 def test_an_owner_seen_alive_is_not_waited_for(tmp_path: Path) -> None:

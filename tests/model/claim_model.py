@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 # Steps of a worker.
-IDLE, DECIDED, LINKED, OWNER, SENDING, ENDING, ENDED, SHOWN, SECOND_LINK, RENAMED, DEAD = range(11)
+IDLE, DECIDED, LINKED, OWNER, ONGOING, SENDING, ENDING, ENDED, WRITTEN, SHOWN, SECOND_LINK, RENAMED, DEAD = range(13)
+REPAIRING, REPAIRED = 13, 14
 CLAIM = "claim"
+SHOWN_AS = {CLAIM: "ongoing", "success": "success", "error": "error", "released": "todo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Names of the ledger as (name, number told, what), line 1, the ghosts, the workers, what a person may still do."""
+    """Names of the ledger as (name, number told, what), line 1, the ghosts, the workers, what a person may still do.
+
+    More ghosts: a person `typed` what stands on line 1; somebody was killed and `left` what it had written too late.
+    """
 
     names: tuple[tuple[int, int, str], ...] = ()
     line: str = "todo"
@@ -41,6 +46,8 @@ class World:
     workers: tuple[Worker, ...] = (Worker(), Worker())
     edits: int = 2
     buffer: bool = False
+    typed: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Rules:
     ledger: bool = True
     keeps_first: bool = True
     asks_predecessor: bool = True
+    looks_again: bool = True
     most: int = 6
 
 
@@ -102,7 +110,11 @@ def steps(world: World, rules: Rules) -> Iterator[Step]:
             yield f"{index} {label}", replace(after, workers=workers)
         if worker.at not in (IDLE, DEAD):
             killed = replace(Worker(), at=DEAD)
-            yield f"{index} is killed", replace(world, workers=_with(world.workers, index, killed))
+            # Before the second look; or before its claim is shown, over an end shown after the person's `todo`.
+            late = worker.at in (ONGOING, WRITTEN, REPAIRED) and worker.number != world.top
+            late |= worker.at in (LINKED, OWNER) and world.line in ("error", "success")
+            after = replace(world, workers=_with(world.workers, index, killed), left=world.left or late)
+            yield f"{index} is killed", after
     yield from _person(world)
 
 
@@ -114,7 +126,7 @@ def _person(world: World) -> Iterator[Step]:
     if world.edits and not world.buffer and world.line in ("error", "success"):
         yield "a person opens the job file", replace(world, buffer=True)
     if world.buffer:
-        yield "the person saves todo", replace(world, buffer=False, line="todo", edits=world.edits - 1)
+        yield "the person saves todo", replace(world, buffer=False, line="todo", edits=world.edits - 1, typed=True)
 
 
 WorkerStep = tuple[str, World, Worker]
@@ -126,9 +138,13 @@ def _worker_steps(world: World, worker: Worker, rules: Rules) -> Iterator[Worker
         DECIDED: _link_claim,
         LINKED: _check_claim,
         OWNER: _show_ongoing,
+        ONGOING: _look_again,
         SENDING: _link_end,
         ENDING: _check_end,
         ENDED: _show_end,
+        WRITTEN: _look_again,
+        REPAIRING: _repair,
+        REPAIRED: _look_again,
         SHOWN: _begin_compaction,
         SECOND_LINK: _rename_to_first,
         RENAMED: _remove_next,
@@ -143,8 +159,9 @@ def _idle(world: World, _worker: Worker, rules: Rules) -> Iterator[WorkerStep]:
     # A lease may be judged expired at any time, rightly or not.
     if (free or what == CLAIM) and newest < rules.most - 1:
         yield f"decides on {newest + 1}", world, Worker(DECIDED, newest + 1)
-    if what not in ("", CLAIM, world.line) and world.line != "todo":
-        yield "repairs line 1", replace(world, line=what), Worker()
+    lags = what not in ("", CLAIM) and world.line not in ("todo", SHOWN_AS[what])
+    if lags and (what != "released" or world.line == "ongoing"):
+        yield "goes to repair line 1", world, Worker(REPAIRING, newest, what)
 
 
 def _link(world: World, worker: Worker, what: str, rules: Rules) -> World | None:
@@ -182,11 +199,26 @@ def _check_claim(world: World, worker: Worker, rules: Rules) -> Iterator[WorkerS
 
 
 def _show_ongoing(world: World, worker: Worker, _rules: Rules) -> Iterator[WorkerStep]:
-    yield "shows ongoing", replace(world, line="ongoing"), replace(worker, at=SENDING)
+    # In the program a look at the ledger comes first; the model lets it be old.
+    yield "shows ongoing", replace(world, line="ongoing", typed=False), replace(worker, at=ONGOING)
+
+
+def _look_again(world: World, worker: Worker, rules: Rules) -> Iterator[WorkerStep]:
+    compacts = worker.end == "success" and worker.number > 2
+    next_one = replace(worker, at=SENDING) if worker.at == ONGOING else replace(worker, at=SHOWN)
+    if worker.at == REPAIRED or (worker.at == WRITTEN and not compacts):
+        next_one = Worker()
+    if worker.number == world.top or not rules.looks_again:
+        yield "goes on", world, next_one
+    elif world.line == SHOWN_AS[worker.end or CLAIM]:
+        yield "takes back what it wrote too late", replace(world, line=SHOWN_AS[world.what], typed=False), Worker()
+    else:
+        yield "finds another's word", world, Worker()
 
 
 def _link_end(world: World, worker: Worker, rules: Rules) -> Iterator[WorkerStep]:
-    for end in ("success", "error"):
+    yield "goes to write a line of the log", world, replace(worker, at=OWNER)
+    for end in ("success", "error", "released"):
         ending = Worker(ENDING, worker.number + 1, end, reused=worker.number + 1 <= world.top)
         after = _link(world, ending, end, rules)
         if after is None:
@@ -204,9 +236,13 @@ def _check_end(world: World, worker: Worker, rules: Rules) -> Iterator[WorkerSte
 
 
 def _show_end(world: World, worker: Worker, _rules: Rules) -> Iterator[WorkerStep]:
-    # In the program a look at the ledger comes first; the model lets it be stale.
-    compacts = worker.end == "success" and worker.number > 2
-    yield f"shows {worker.end}", replace(world, line=worker.end), replace(worker, at=SHOWN) if compacts else Worker()
+    shown = SHOWN_AS[worker.end]
+    yield f"shows {shown}", replace(world, line=shown, typed=False), replace(worker, at=WRITTEN)
+
+
+def _repair(world: World, worker: Worker, _rules: Rules) -> Iterator[WorkerStep]:
+    shown = SHOWN_AS[worker.end]
+    yield f"repairs line 1 to {shown}", replace(world, line=shown, typed=False), replace(worker, at=REPAIRED)
 
 
 def _begin_compaction(world: World, worker: Worker, _rules: Rules) -> Iterator[WorkerStep]:

@@ -13,6 +13,7 @@ from bulkhaul.s3.providers import (
 )
 from s3.keys import ACCOUNT, OPTIONS, TARGET
 from servers.stub import script
+from servers.stub.message import Answer
 from servers.stub_s3 import StubS3
 
 
@@ -41,6 +42,14 @@ def test_a_grant_is_asked_for_with_account_target_permission_privilege_and_durat
     assert grant.renewable
     assert grant.token.session_token
     assert grant.token.expires_at is not None
+
+
+@pytest.mark.parametrize("body", [b"", b"<x/>", b"<html><p>Please log in<br></html>"])
+def test_an_answer_without_credentials_is_asked_for_again(grants: StubS3, body: bytes) -> None:
+    grants.script.plan("GetDataAccess", lambda _request, _serve: Answer(200, body))
+
+    assert access_grants(ACCOUNT, OPTIONS)(TARGET).token.session_token
+    assert grants.log.counts()["GetDataAccess"] == 2
 
 
 def test_one_grant_serves_all_datasets_below_it_and_the_next_prefix_gets_its_own(grants: StubS3) -> None:

@@ -12,10 +12,14 @@ from bulkhaul import errors
 from bulkhaul.s3.client import s3_errors
 from bulkhaul.s3.location import S3Location
 from bulkhaul.s3.probe import probe
+from bulkhaul.s3.retry import open_gate
+from bulkhaul.s3.uploading import ObjectRequests
+from s3.large import fast_repeat
 from s3.reach import client_for, client_for_stub, connection_to, fixed_source
 from servers.seaweed import ADMIN, NO_LIST, NO_READ, READER, WRITER, WRITER_BUCKET, Keys, Seaweed
+from servers.slow import SlowFront
 from servers.stub import script
-from servers.stub.message import tag, xml
+from servers.stub.message import Answer, tag, xml
 from servers.stub_s3 import StubS3
 from servers.tls import self_signed
 
@@ -64,6 +68,37 @@ def test_an_ended_token_is_known_with_and_without_a_body(stub: StubS3) -> None:
         client.put_object(Bucket="bucket", Key="key", Body=b"")
     with pytest.raises(errors.CredentialsExpired), s3_errors("s3://bucket/key"):
         client.head_object(Bucket="bucket", Key="key")
+
+
+def test_heads_503_asks_for_fewer_requests_though_it_has_no_body_to_say_so(stub: StubS3) -> None:
+    stub.script.plan("HeadObject", script.slow_down())
+
+    with pytest.raises(errors.Throttled), s3_errors("s3://bucket/key"):
+        client_for_stub(stub).head_object(Bucket="bucket", Key="key")
+
+
+@pytest.mark.parametrize("body", [b"", b"<x/>", b"<html><p>Please log in<br></html>", b"<?xml version='1.0'?><Initia"])
+def test_an_answer_that_names_no_upload_is_repeated(stub: StubS3, body: bytes) -> None:
+    stub.script.plan("CreateMultipartUpload", lambda _request, _serve: Answer(200, body), times=2)
+    client = client_for_stub(stub)
+    requests = ObjectRequests(client, "bucket", "key", fast_repeat(None), open_gate, checksums=True)
+
+    assert requests.create(lambda: None) in stub.store.uploads
+    assert stub.log.counts() == {"CreateMultipartUpload": 3}
+
+
+@pytest.mark.parametrize("length", [b"0\r\nContent-Length: 0", b"none"])
+def test_an_odd_length_of_an_answer_is_no_error(stub: StubS3, length: bytes) -> None:
+    """Some proxies say it twice."""
+
+    def answer(_front: SlowFront, connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: ' + length + b"\r\n\r\n")
+
+    keys = stub.tokens.issue(None)
+    with SlowFront(stub.url, answer) as front:
+        client = client_for(front.url, keys.access_key, keys.secret_key)
+        assert client.put_object(Bucket="bucket", Key="key")["ETag"] == '"e"'
 
 
 def test_the_region_that_a_server_names_is_in_the_line(stub: StubS3) -> None:

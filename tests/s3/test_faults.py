@@ -56,6 +56,7 @@ def test_a_code_decides_the_class(code: str, status: int, kind: type[errors.S3Er
     [
         (301, errors.BucketUnusable),
         (400, errors.ObjectRefused),
+        (401, errors.CredentialsExpired),
         (403, errors.AccessDenied),
         (404, errors.NoSuchObject),
         (408, errors.Transient),

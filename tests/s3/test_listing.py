@@ -15,7 +15,8 @@ from bulkhaul.s3.endpoint import S3Options
 from bulkhaul.s3.engine import RemoteObject, Repeat, once
 from bulkhaul.s3.listing import list_ordered, list_spilled
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.retry import RetryPolicy, repeat
+from bulkhaul.s3.policy import RetryPolicy
+from bulkhaul.s3.retry import repeat
 from s3.engines import MakeEngine
 from s3.reach import fixed_source
 from servers.seaweed import ADMIN, Seaweed

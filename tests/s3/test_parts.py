@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from bulkhaul import errors
 from bulkhaul.s3.engine import once
 from bulkhaul.s3.multipart import upload_large
-from bulkhaul.s3.parts import LARGEST_OBJECT, MOST_PARTS, PartBody, Span, open_file, part_size_for, spans_of
+from bulkhaul.s3.parts import LARGEST_OBJECT, MOST_PARTS, OpenFile, PartBody, Span, part_size_for, spans_of
 from bulkhaul.s3.retry import open_gate
 from s3.expected import KEY
-from s3.large import MIB, FileJournal
+from s3.large import MIB, FileJournal, open_file
 
 GIB, TIB = 2**30, 2**40
 
@@ -63,8 +63,7 @@ def test_a_file_above_5_tib_is_refused_in_one_line_before_anything_is_asked(jour
             None,
             "bucket",
             KEY,
-            Path("/data/huge.bin"),
-            size=LARGEST_OBJECT + 1,
+            OpenFile(-1, Path("/data/huge.bin"), LARGEST_OBJECT + 1, 0, 0, 0),
             part_size=16 * MIB,
             journal=journal,
             repeat=once,
@@ -82,7 +81,7 @@ def test_a_body_reads_its_stretch_of_the_file_and_nothing_else(
     data = bytes(range(200))
     path.write_bytes(data)
     wanted = data[start : start + length]
-    with open_file(path, size=200) as opened:
+    with open_file(path) as opened:
         body = PartBody(opened, Span(1, start, length))
         pieces = b"".join(body.read(most) for most in reads)
         assert pieces == wanted[: sum(reads)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -38,6 +40,7 @@ EVERYTHING = Features(
     part_checksum_enforced=True,
     list_parts=True,
     list_uploads=True,
+    lists_at_once=True,
     lists_in_byte_order=True,
 )
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -50,10 +53,10 @@ def probe_as(server: Seaweed, keys: Keys, bucket: str, prefix: str = "lab/plate"
     return probe(connection_to(server.url, S3Location(bucket, prefix), source), TOKEN)
 
 
-def probe_stub(stub: StubS3) -> Features:
+def probe_stub(stub: StubS3, *, on_doubt: Callable[[], None] = lambda: None) -> Features:
     token = stub.tokens.issue(None)
     source = fixed_source(token.access_key, token.secret_key)
-    return probe(connection_to(stub.url, S3Location("bucket", "lab"), source), TOKEN)
+    return probe(connection_to(stub.url, S3Location("bucket", "lab"), source), TOKEN, on_doubt=on_doubt)
 
 
 def leftovers(server: Seaweed, bucket: str) -> list[str]:
@@ -110,13 +113,13 @@ def test_moto_is_seen_to_check_nothing(moto_server: MotoServer) -> None:
     assert any("does not check CRC64NVME" in note for note in features.notes())
 
 
-def test_the_stub_does_everything_with_fifteen_requests(stub: StubS3) -> None:
+def test_the_stub_does_everything_with_sixteen_requests(stub: StubS3) -> None:
     assert probe_stub(stub) == EVERYTHING
-    assert stub.log.counts().total() == 15
+    assert stub.log.counts().total() == 16
     assert stub.store.buckets["bucket"] == {}
     assert stub.store.uploads == {}
     written = {entry.key for entry in stub.log.entries if entry.key}
-    assert len(written) == 2
+    assert len(written) == 3
     assert all(key.startswith(f"lab/{PROBE_NAME}") for key in written)
 
 
@@ -163,12 +166,23 @@ def test_what_may_not_be_removed_is_named(stub: StubS3) -> None:
     features = probe_stub(stub)
 
     keys = sorted(stub.store.buckets["bucket"])
-    (upload,) = stub.store.uploads
-    assert features.leftovers == (
-        f"multipart upload {upload} of s3://bucket/{keys[0]}",
-        *(f"s3://bucket/{key}" for key in keys),
-    )
+    assert len(keys) == 3
+    assert features.leftovers == tuple(f"s3://bucket/{key}" for key in keys)
     assert all(any(key in note for note in features.notes()) for key in keys)
+
+
+def test_an_upload_that_may_neither_be_ended_nor_completed_is_named(stub: StubS3) -> None:
+    stub.denied |= {"CompleteMultipartUpload", "AbortMultipartUpload"}
+
+    features = probe_stub(stub)
+
+    with_checksums, with_md5 = stub.store.uploads  # each way is tried
+    key = stub.store.uploads[with_md5].key
+    assert features.leftovers == tuple(
+        f"multipart upload {upload} of s3://bucket/{key}" for upload in (with_checksums, with_md5)
+    )
+    assert not features.multipart
+    assert stub.store.buckets["bucket"] == {}
 
 
 def test_a_fault_on_the_way_is_repeated_and_one_that_lasts_still_cleans_up(stub: StubS3) -> None:
@@ -179,6 +193,27 @@ def test_a_fault_on_the_way_is_repeated_and_one_that_lasts_still_cleans_up(stub:
     with pytest.raises(errors.CredentialsError):
         probe_stub(stub)
     assert stub.store.buckets["bucket"] == {}
+    assert stub.store.uploads == {}
+
+
+def test_a_removal_that_fails_is_in_doubt_and_not_taken_for_refused(stub: StubS3) -> None:
+    doubts: list[str] = []
+    stub.script.plan("DeleteObject", script.refuse(500, "InternalError"), times=99)
+
+    assert probe_stub(stub, on_doubt=lambda: doubts.append("told")) == EVERYTHING
+
+    assert doubts == ["told"]
+    stub.script.clear()
+    assert probe_stub(stub, on_doubt=lambda: doubts.append("again")) == EVERYTHING
+    assert doubts == ["told"]
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_an_upload_whose_id_was_lost_with_its_answer_is_found_and_ended(stub: StubS3, times: int) -> None:
+    stub.script.plan("CreateMultipartUpload", script.lose_answer(), times=times)
+    with suppress(errors.Transient):
+        probe_stub(stub)
+    assert stub.log.counts()["CreateMultipartUpload"] > 1
     assert stub.store.uploads == {}
 
 

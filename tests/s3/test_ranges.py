@@ -16,8 +16,9 @@ from bulkhaul import errors
 from bulkhaul.s3.engine import RemoteObject, Repeat, once
 from bulkhaul.s3.listing import list_ordered
 from bulkhaul.s3.location import S3Location
+from bulkhaul.s3.policy import RetryPolicy
 from bulkhaul.s3.ranges import AT_ONCE, list_ranges
-from bulkhaul.s3.retry import RetryPolicy, repeat
+from bulkhaul.s3.retry import repeat
 from s3.engines import MakeEngine, on_stub
 from s3.test_listing import ANY_KEYS, LAB, Lists, objects
 from servers.stub import script

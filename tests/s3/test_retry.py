@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bulkhaul import errors
 from bulkhaul.s3.credentials import CredentialSource, Grant
 from bulkhaul.s3.location import S3Location
-from bulkhaul.s3.retry import RetryPolicy, repeat
+from bulkhaul.s3.policy import RetryPolicy
+from bulkhaul.s3.retry import repeat
 from bulkhaul.s3.token import Token
 
 

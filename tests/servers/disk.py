@@ -10,7 +10,8 @@ from pathlib import Path
 
 from servers.required import missing
 
-_BALLAST = "ballast"
+BALLAST = "ballast"
+"""The name of what fills a disk."""
 
 
 @contextmanager
@@ -38,22 +39,22 @@ def remount(folder: Path, *, options: str) -> None:
 
 def fill_blocks(disk: Path) -> None:
     """Leave no room for another byte."""
-    with suppress(OSError), (disk / _BALLAST).open("wb", buffering=0) as file:
+    with suppress(OSError), (disk / BALLAST).open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
 
 
 def fill_inodes(disk: Path) -> None:
     """Leave no room for another file."""
-    (disk / _BALLAST).mkdir()
+    (disk / BALLAST).mkdir()
     with suppress(OSError):
         for number in range(100_000):
-            (disk / _BALLAST / str(number)).touch()
+            (disk / BALLAST / str(number)).touch()
 
 
 def make_room(disk: Path) -> None:
     """Take away what filled the disk."""
-    ballast = disk / _BALLAST
+    ballast = disk / BALLAST
     if ballast.is_dir():
         shutil.rmtree(ballast)
     else:

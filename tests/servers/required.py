@@ -7,14 +7,15 @@ from typing import NoReturn
 
 import pytest
 
-# The tests' own cluster mounts too: where it must run, a file system can be mounted. One script installs it and `cc`.
-_COMES_WITH = {"mount": "slurm", "cc": "slurm"}
+# The tests' own cluster mounts too: where it must run, a file system can be mounted. One script installs it all.
+_COMES_WITH = {"mount": "slurm", "cc": "slurm", "strace": "slurm", "old server": "s3"}
 
 
 def missing(part: str, reason: str) -> NoReturn:
-    """End the test: `part` (`s3`, `slurm`, `mount`, `cc`, `peers`) is not here.
+    """End the test: `part` (`s3`, `old server`, `slurm`, `mount`, `cc`, `strace`, `peers`) is not here.
 
-    `BULKHAUL_REQUIRE=s3,slurm` turns the skip into a failure, and those of `mount` and `cc` with `slurm`.
+    `BULKHAUL_REQUIRE=s3,slurm` turns the skip into a failure, that of `old server` with `s3`, those of `mount`, `cc`
+    and `strace` with `slurm`.
     """
     required = os.environ.get("BULKHAUL_REQUIRE", "").split(",")
     if part in required or _COMES_WITH.get(part) in required:

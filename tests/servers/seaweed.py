@@ -59,10 +59,23 @@ IDENTITIES = (ADMIN, READER, WRITER, NO_LIST, NO_WRITE, NO_READ)
 
 
 class Seaweed:
-    """A running server: `url`, and a client for each identity. A context manager; ended with this process anyway."""
+    """A running server: `url`, and a client for each identity. A context manager; ended with this process anyway.
 
-    def __init__(self, folder: Path, *, identities: Sequence[Keys] = IDENTITIES, patience: float = 60.0) -> None:
+    `weed` is another program than this environment's, `lacking` names options that it does not know.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        identities: Sequence[Keys] = IDENTITIES,
+        patience: float = 60.0,
+        weed: Path | None = None,
+        lacking: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
+        self._weed = weed or program()
+        self._lacking = lacking
         self.url = ""
         self._ports: Sequence[int] = ()
         self._identities = identities
@@ -90,7 +103,8 @@ class Seaweed:
         for last in (False, False, True):
             self._ports = free_ports(8)
             self.url = f"http://127.0.0.1:{self._ports[7]}"
-            command = _command(data, config, self._ports)
+            options = _options(data, config, self._ports)
+            command = [str(self._weed), *(one for one in options if one.split("=")[0] not in self._lacking)]
             self._process = children.start(command, log=self.folder / "log", cwd=self.folder)
             if self._ready(begun + self._patience):
                 break
@@ -173,10 +187,9 @@ def _config(identities: Sequence[Keys]) -> dict[str, Any]:
     }
 
 
-def _command(data: Path, config: Path, ports: Sequence[int]) -> list[str]:
+def _options(data: Path, config: Path, ports: Sequence[int]) -> list[str]:
     master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3_grpc, s3 = ports
     return [
-        str(program()),
         "-logtostderr=true",
         "server",
         f"-dir={data}",

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from servers.required import missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +17,6 @@ class Calls:
     reads: int
     threads: int
     most_at_once: int
-
-
-def built(folder: Path) -> Path:
-    """The library that slows and counts, compiled into `folder`; where no compiler is the test ends."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        missing("compiler", "no cc on PATH")
-    library = folder / "slow_files.so"
-    source = Path(__file__).with_suffix(".c")
-    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return library
 
 
 class SlowFiles:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -36,9 +38,13 @@ def absence() -> str:
 
 
 class SlurmCluster:
-    """A running cluster; a context manager that leaves nothing running. `environment` makes a process its client."""
+    """A running cluster; a context manager that leaves nothing running. `environment` makes a process its client.
 
-    def __init__(self) -> None:
+    Each node has room for `cpus` tasks, whatever the machine has.
+    """
+
+    def __init__(self, *, cpus: int = 4) -> None:
+        self._cpus = cpus
         # Not pytest's folder: SLURM's sockets allow 64 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         outside = {n: v for n, v in os.environ.items() if not n.startswith(("SLURM_", "SBATCH_", "SQUEUE_"))}
@@ -60,12 +66,58 @@ class SlurmCluster:
 
     def crash(self, node: str) -> None:
         """Cut the power of `node` and have the controller notice at once, not after its timeout."""
-        self._script("crash", node)
+        self.cut_power(node)
         self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=crash")
+
+    def cut_power(self, node: str) -> None:
+        """Cut the power of `node`; the controller has to notice by itself."""
+        self._script("crash", node)
 
     def boot(self, node: str) -> None:
         """Start a crashed node and wait until it takes jobs."""
         self._script("boot", node)
+
+    def silence(self) -> None:
+        """End the controller in order, as for an update; what runs goes on. `resume` brings it back."""
+        self._script("silence")
+
+    def kill_controller(self) -> None:
+        """Kill the controller: what it has not saved in the last seconds is forgotten. `resume` brings it back."""
+        self._script("kill")
+
+    def resume(self) -> None:
+        """Start what is not running, and wait until all nodes take jobs."""
+        self._script("start")
+
+    @property
+    def controller_pid(self) -> int:
+        """The controller's process, to be stopped (SIGSTOP) so that its clients wait."""
+        return int((self.folder / "run" / "slurmctld.pid").read_text().split()[0])
+
+    def processes(self, task: str, *, program: str = "") -> list[int]:
+        """The processes of an array task on this machine, whose command line holds `program`."""
+        array, _, index = task.partition("_")
+        wanted = {
+            f"SLURM_CONF={self.environment['SLURM_CONF']}".encode(),
+            f"SLURM_ARRAY_JOB_ID={array}".encode(),
+            f"SLURM_ARRAY_TASK_ID={index}".encode(),
+        }
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                environment = (folder / "environ").read_bytes().split(b"\0")
+                # Of one that has ended and is not reaped yet both are empty.
+                if wanted <= set(environment) and program.encode() in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+        return found
+
+    def kill(self, task: str) -> None:
+        """Kill every process of an array task, as the kernel does to one that is over its memory."""
+        while found := self.processes(task):
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
 
     def run(self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
         """The output of one of SLURM's programs as a client of this cluster; `env` comes on top. Fails as it does."""
@@ -99,7 +151,8 @@ class SlurmCluster:
         # Output into a file: the daemons inherit it, and a pipe would stay open as long as they live.
         with tempfile.TemporaryFile("w+") as output:
             command: Sequence[str] = ["bash", str(SCRIPT), verb, str(self.folder), *arguments]
-            code = subprocess.run(command, env=self.environment, stdout=output, stderr=output, check=False).returncode
+            environment = {**self.environment, "SLURM_NODE_CPUS": str(self._cpus)}
+            code = subprocess.run(command, env=environment, stdout=output, stderr=output, check=False).returncode
             output.seek(0)
             assert code == 0, output.read()
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,8 +31,8 @@ __all__ = ["Front", "IssuedToken", "StubS3"]
 class StubS3:
     """A running stub: `url`, and its parts to look into and to script. A context manager.
 
-    `denied` and `lacking` name operations that are answered 403 AccessDenied and 501 NotImplemented. `tls` takes the
-    paths of a certificate and its key.
+    `denied` and `lacking` name operations that are answered 403 AccessDenied and 501 NotImplemented; `allows` may deny
+    by the whole request. `tls` takes the paths of a certificate and its key.
     """
 
     def __init__(self, *, front: Front | None = None, tls: tuple[Path, Path] | None = None) -> None:
@@ -42,8 +43,10 @@ class StubS3:
         self.grants = Grants(self.tokens)
         self.denied: set[str] = set()
         self.lacking: set[str] = set()
+        self.clock_ahead = 0.0
+        self.allows: Callable[[Request], bool] = lambda _request: True
         self._serve: Callable[[Request], Answer] = front.serve if front else self._from_store
-        self._server = _Server(self._answer)
+        self._server = _Server(self._answer, lambda: time.time() + self.clock_ahead)
         scheme = "http"
         if tls is not None:
             self._server.speak_tls(*tls)
@@ -102,7 +105,7 @@ class StubS3:
         refusal = self.tokens.judge(request)
         if refusal is not None:
             return refusal
-        if request.operation in self.denied:
+        if request.operation in self.denied or not self.allows(request):
             return error(403, "AccessDenied", "Access Denied")
         if request.operation in self.lacking:
             return error(501, "NotImplemented", "A header or query you provided requests a function not implemented")
@@ -120,8 +123,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 256
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, answer: Callable[[Request], Answer], clock: Callable[[], float]) -> None:
         self.answer = answer
+        self.clock = clock
         self.open_connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -193,6 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
         self.wfile.flush()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(self.server.clock() if timestamp is None else timestamp)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing on stderr; the stub keeps its own log."""

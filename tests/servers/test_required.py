@@ -24,6 +24,9 @@ def test_of_a_disk():
 def test_of_a_server():
     missing("s3", "not installed")
 
+def test_of_an_old_server():
+    missing("old server", "not to be had")
+
 def test_of_a_compiler():
     missing("cc", "not installed")
 """
@@ -42,9 +45,9 @@ def tests() -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("required", "fates"),
     [
-        ("", {"mount": "SKIPPED", "cc": "SKIPPED", "s3": "SKIPPED"}),
-        ("s3", {"mount": "SKIPPED", "cc": "SKIPPED", "s3": "FAILED"}),
-        ("slurm,s3", {"mount": "FAILED", "cc": "FAILED", "s3": "FAILED"}),
+        ("", {"mount": "SKIPPED", "cc": "SKIPPED", "s3": "SKIPPED", "old server": "SKIPPED"}),
+        ("s3", {"mount": "SKIPPED", "cc": "SKIPPED", "s3": "FAILED", "old server": "FAILED"}),
+        ("slurm,s3", {"mount": "FAILED", "cc": "FAILED", "s3": "FAILED", "old server": "FAILED"}),
     ],
 )
 def test_a_missing_part_is_a_visible_skip_or_a_failure_where_it_is_required(

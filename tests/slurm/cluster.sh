@@ -7,6 +7,8 @@
 #   cluster.sh status DIR          daemons and sinfo; exit status 0 when all is up
 #   cluster.sh crash  DIR NODE     a node loses power: its slurmd and jobs die at once
 #   cluster.sh boot   DIR NODE     start a crashed node again
+#   cluster.sh silence DIR         end the controller, its state saved; jobs run on, start brings it back
+#   cluster.sh kill   DIR          kill the controller: it forgets its last seconds; start brings it back
 #
 # After start:  . DIR/env.sh  sets SLURM_CONF (and SLURM_REST_URL), which is all that
 # sbatch, squeue, sinfo ... need.  `start` is idempotent: it keeps a configuration it finds
@@ -194,6 +196,11 @@ AccountingStorageType=accounting_storage/none
 
 NodeName=node[1-$nodes] NodeAddr=127.0.0.1 Port=[$((BASE + 2))-$((BASE + 1 + nodes))] CPUs=${SLURM_NODE_CPUS:-4} RealMemory=${SLURM_NODE_MEM:-4096} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES LLN=YES MaxTime=INFINITE DefaultTime=60 State=UP
+
+# What is submitted to this one pushes out what runs in main, and SLURM requeues that.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=urgent Nodes=ALL LLN=YES PriorityTier=10 MaxTime=INFINITE DefaultTime=60 State=UP
 CONF
     [[ -z ${SLURM_EXTRA_CONF:-} ]] || cat "$SLURM_EXTRA_CONF" >> "$DIR/slurm.conf.new"
     {
@@ -206,7 +213,7 @@ CONF
 node_names() { scontrol show hostnames "$(sed -n 's/^NodeName=\([^ ]*\).*/\1/p' "$DIR/slurm.conf" | paste -sd,)"; }
 
 node_up() {
-    case $(sinfo -h -N -n "$1" -o %T) in idle|mixed|allocated|completing) ;; *) return 1 ;; esac
+    case $(sinfo -h -N -p main -n "$1" -o %T) in idle|mixed|allocated|completing) ;; *) return 1 ;; esac
 }
 
 nodes_up() { local n; for n in $(node_names); do node_up "$n" || return 1; done; }
@@ -262,7 +269,7 @@ cmd_start() {
     start_rest
     for n in $(node_names); do
         # A controller that was killed may have drained nodes ("Duplicate jobid").
-        [[ $(sinfo -h -N -n "$n" -o %T) != drain* ]] || scontrol update "NodeName=$n" State=RESUME
+        [[ $(sinfo -h -N -p main -n "$n" -o %T) != drain* ]] || scontrol update "NodeName=$n" State=RESUME
         wait_up "$n" node_up "$n"
     done
     say "ready: $(sinfo -h -o '%D nodes (%N), %c CPUs each'); . $DIR/env.sh"
@@ -302,13 +309,17 @@ cmd_boot() {
     say "$1 is up"
 }
 
+cmd_silence() { end slurmctld TERM; say "the controller is down"; }
+
+cmd_kill() { end slurmctld KILL; say "the controller was killed"; }
+
 # --- main ---------------------------------------------------------------------------------
 (($# >= 2)) || usage
 COMMAND=$1 DIR=$(realpath -m -- "$2"); shift 2
 [[ $DIR =~ ^[A-Za-z0-9/._-]+$ ]] || die "DIR may hold letters, digits and ._- only: $DIR"
 export SLURM_CONF=$DIR/slurm.conf
 case $COMMAND in
-    start|stop|crash|boot)
+    start|stop|crash|boot|silence|kill)
         if [[ $COMMAND == start ]]; then
             need_tools
             mkdir -p "$DIR"

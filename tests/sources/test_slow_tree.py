@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhaul.sources.tree import LeftOut, order_key
-from servers.slow_files import Calls, SlowFiles, built
+from servers.preloaded import built
+from servers.slow_files import Calls, SlowFiles
 from sources.trees import TREES, build
 from sources.walker import Walker, walker
 from unprivileged import reachable_folder
@@ -31,7 +32,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def library(place: Path) -> Path:
-    return built(place)
+    return built("slow_files", place)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def spoil(files: list[Path], folders: list[Path], kinds: list[str], modes: list[
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     TREES,
     st.lists(st.sampled_from(["file", "FIFO", "link"])),
@@ -155,7 +156,8 @@ def test_on_a_quick_disk_each_folder_and_each_file_costs_one_call_and_no_thread(
         found = process.walk(dataset).entries
 
     assert len(found) == 2002
-    assert files.calls() == [Calls(opens=0, listings=1 + 7 + 50 + 1, stats=2001, reads=0, threads=0, most_at_once=1)]
+    listings, stats = 1 + 7 + 50 + 1, 1 + 2001  # the dataset's own real path is one of them
+    assert files.calls() == [Calls(opens=0, listings=listings, stats=stats, reads=0, threads=0, most_at_once=1)]
 
 
 def test_a_slow_file_system_is_asked_for_nothing_twice(place, library, trees):
@@ -167,7 +169,7 @@ def test_a_slow_file_system_is_asked_for_nothing_twice(place, library, trees):
         process.walk(dataset)
 
     (calls,) = files.calls()
-    assert (calls.listings, calls.stats) == (1 + 7 + 50, 2000)
+    assert (calls.listings, calls.stats) == (1 + 7 + 50, 1 + 2000)
     assert 16 <= calls.most_at_once <= 33
 
 

@@ -25,7 +25,7 @@ def by_name(dataset: Path) -> dict[str, Entry]:
     return {entry.name: entry for entry in walk(dataset)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TREES)
 def test_walk_gives_every_file_and_empty_folder_in_the_byte_order_of_full_names(tree):
     with tempfile.TemporaryDirectory() as folder:
@@ -233,3 +233,42 @@ def test_an_unreadable_dataset_is_a_source_error():
 
     assert "SourceError" in done.stderr
     assert "closed: the dataset cannot be read: Permission denied" in done.stderr
+
+
+def outside_of(dataset: Path) -> Path:
+    """A folder beside the dataset with a file that must stay unseen."""
+    outside = dataset.parent / "outside"
+    (outside / "deeper").mkdir(parents=True)
+    (outside / "secret").write_text("of somebody else")
+    (outside / "deeper" / "secret").write_text("of somebody else")
+    return outside
+
+
+@pytest.mark.parametrize("swapped", ["b", "b/c"])
+def test_a_folder_swapped_for_a_link_while_the_walk_goes_on_is_not_followed(tmp_path: Path, swapped: str) -> None:
+    dataset = tmp_path / "dataset"
+    for name in ("a/1", "b/1", "b/c/secret", "b/deeper/secret"):
+        (dataset / name).parent.mkdir(parents=True, exist_ok=True)
+        (dataset / name).write_text("ours")
+    entries = walk(dataset)
+    found = [next(entries)]
+    assert found[0].name == "a/1"
+    if swapped == "b/c":
+        found.append(next(entries))
+    (dataset / swapped).rename(tmp_path / "away")
+    (dataset / swapped).symlink_to(outside_of(dataset))
+    found += entries
+    assert [entry.name for entry in found if not isinstance(entry, LeftOut)] == {
+        "b": ["a/1"],
+        "b/c": ["a/1", "b/1", "b/deeper/secret"],
+    }[swapped]
+    (odd,) = (entry for entry in found if isinstance(entry, LeftOut))
+    assert (odd.name, odd.failed, odd.folder) == (swapped, True, True)
+    assert odd.reason == "unreadable: lies behind a symlink, or was moved"
+
+
+def test_a_dataset_that_is_named_through_a_link_is_walked_in_its_real_place(tmp_path: Path) -> None:
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "real" / "sub" / "file").write_text("x")
+    (tmp_path / "link").symlink_to("real")
+    assert [entry.name for entry in walk(tmp_path / "link")] == ["sub/file"]

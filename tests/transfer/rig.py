@@ -93,7 +93,7 @@ class Rig:
 
     folder: Path
     connection: Connection
-    options: TransferOptions = field(default_factory=TransferOptions)
+    options: TransferOptions = field(default_factory=lambda: TransferOptions(listing_lag=0))
     generation: int = 0
     partials: list[Path] = field(default_factory=list)
     seen: list[Progress] = field(default_factory=list)
@@ -119,7 +119,7 @@ class Rig:
         report = transfer_dataset(
             self.source,
             self.connection,
-            options=TransferOptions(**options) if options else self.options,
+            options=TransferOptions(**{"listing_lag": 0, **options}) if options else self.options,
             workspace=self.next_workspace(),
             gate=self.gate,
             report=self.seen.append,

@@ -27,7 +27,7 @@ def waited(cap: Cap, start: float, seconds: float) -> None:
 def settled_cap(rate: float) -> Cap:
     """A cap of `rate` after a second, the first one, in which more than a few were refused; it ends at 1.0."""
     cap = Cap()
-    cap.agree(rate / 0.9)
+    cap.agree(rate / 0.9, -1.0)  # the answers of the second after it say nothing
     answered(cap, 0.0, taken=90, refused=10)
     assert cap.rate == pytest.approx(rate)
     return cap
@@ -105,3 +105,31 @@ def test_a_rate_that_nobody_waits_for_does_not_grow() -> None:
     cap.hold(300.0)
     cap.grow(302.0)
     assert cap.rate == before, "others were refused: a new plateau"
+
+
+def test_refusals_of_what_was_sent_before_a_rate_was_known_do_not_lower_it_below_what_s3_took() -> None:
+    cap = Cap()
+    cap.agree(25.0, 0.0)
+    answered(cap, 0.0, taken=0, refused=100)
+    assert cap.rate == 25, "the second after it"
+    answered(cap, 1.0, taken=30, refused=100)
+    assert cap.rate == 25
+    answered(cap, 2.0, taken=24, refused=100)
+    assert cap.rate == pytest.approx(24, rel=0.02)
+
+
+def test_the_first_answer_after_an_agreement_is_no_measurement_of_its_own() -> None:
+    cap = Cap()
+    cap.agree(100.0, 1_000.0)
+    cap.throttled(1_000.1)
+    cap.throttled(1_001.1)
+    assert cap.rate == 100
+
+
+def test_refusals_of_what_was_sent_before_the_first_idea_do_not_end_its_growth() -> None:
+    cap = Cap()
+    cap.throttled(0.0)
+    answered(cap, 0.0, taken=50)
+    answered(cap, 1.0, taken=20, refused=200)
+    waited(cap, 1.0, 3.0)
+    assert cap.rate > 1.8 * 50

@@ -50,6 +50,11 @@ def test_a_multipart_etag_is_matched_by_the_usual_part_sizes(size: int) -> None:
     assert like(etag_in_parts(BODY, size)) == Likeness(Verified.MD5, CRC)
 
 
+@pytest.mark.parametrize("etag", [md5_hex(BODY), etag_in_parts(BODY, 8 * MIB)])
+def test_digests_in_capitals_are_digests(etag: str) -> None:
+    assert like(etag.upper()) == Likeness(Verified.MD5, CRC)
+
+
 def test_parts_of_our_own_odd_size_are_tried_too() -> None:
     remote = RemoteObject("k", len(BODY), etag_in_parts(BODY, 7 * MIB))
     assert same_slices(in_slices(BODY), remote, part_size=7 * MIB, stored_crc=lambda: None) is not None

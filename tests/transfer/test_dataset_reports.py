@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkhaul.errors import (
-    AccessDenied,
-    SourceError,
-    Stopped,
-)
+from bulkhaul.errors import AccessDenied, IntegrityFailed, S3Error, SourceError, Stopped
 from bulkhaul.sources.tree import walk
 from bulkhaul.transfer.dataset import (
     Discrepancy,
@@ -46,6 +42,21 @@ def test_a_denied_manifest_is_told_and_is_no_failure(rig: Rig, engine: MemoryEng
     report = rig.transfer()
     assert report.ok
     assert "the grant ends at the prefix" in report.notes[-1]
+
+
+def test_a_manifest_that_does_not_arrive_is_no_success(rig: Rig, engine: MemoryEngine) -> None:
+    write_tree(rig.source, FILES)
+
+    def before_put(key: str) -> None:
+        if key.endswith(".manifest.jsonl.gz"):
+            raise IntegrityFailed(key, "what arrived is not what was sent", "look at the memory")
+
+    engine.before_put = before_put
+    with pytest.raises(S3Error, match="the manifest could not be put"):
+        rig.transfer()
+    engine.before_put = lambda _key: None
+    assert rig.transfer().ok
+    assert engine.has("p/plate.manifest.jsonl.gz")
 
 
 def test_the_manifest_stays_here_when_told_so_or_at_a_buckets_root(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,26 @@ def test_an_upload_is_on_disk_before_its_first_part(tmp_path: Path) -> None:
     with Journal(tmp_path / "1") as journal:
         journal.begun("p/large", "id-1", 16, **VERSION)
         assert b"id-1" in (tmp_path / "1").read_bytes()
+
+
+def test_an_upload_whose_id_was_lost_is_remembered_until_the_success(tmp_path: Path) -> None:
+    before = time.time()
+    with Journal(tmp_path / "1") as journal:
+        journal.beginning("p/known")
+        journal.begun("p/known", "id-1", 16, **VERSION)
+        assert journal.nameless() == {}
+        journal.beginning("p/lost")
+        journal.unanswered("p/lost")
+        journal.begun("p/lost", "id-2", 16, **VERSION)
+        assert list(journal.nameless()) == ["p/lost"]
+        journal.beginning("p/killed")
+        assert b"p/killed" in (tmp_path / "1").read_bytes(), "kill -9 here"
+    with Journal(tmp_path / "2", earlier=[tmp_path / "1"]) as journal:
+        journal.beginning("p/killed")
+        journal.begun("p/killed", "id-3", 16, **VERSION)
+    with Journal(tmp_path / "3", earlier=[tmp_path / "1", tmp_path / "2"]) as journal:
+        assert sorted(journal.nameless()) == ["p/killed", "p/lost"]
+        assert all(before <= since <= time.time() for since in journal.nameless().values())
 
 
 def test_what_hung_in_a_request_may_still_append_after_the_end(tmp_path: Path) -> None:

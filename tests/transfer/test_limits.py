@@ -85,7 +85,7 @@ def test_the_least_of_all_limits_counts_and_what_waits_for_which_is_told() -> No
     assert limiter.left(0.0, last) == pytest.approx(0.4)
     use = limiter.look(1.0)
     assert (use.seconds, use.requests, use.nbytes, use.hungry) == (1.0, 3, 3, (True, False))
-    limiter.cap.agree(2.0)
+    limiter.cap.agree(2.0, 1.0)
     limiter.ask(1.0, 2_000)
     assert limiter.left(1.0, limiter.ask(1.0, 1)) > 1.8
     assert limiter.look(2.0).hungry == (False, True), "the longer wait tells"

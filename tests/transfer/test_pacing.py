@@ -95,3 +95,34 @@ def test_the_first_window_is_a_warm_up() -> None:
     assert pacing.limit == 4
     drive(pacing, lambda _limit: 1_000.0, seconds=5, now=0.3)
     assert pacing.limit == 4
+
+
+def test_what_a_limit_held_back_is_not_judged() -> None:
+    """A worker that was refused from its first second on took four in flight for all that the line gives."""
+    pacing = Pacing(most=64)
+    now = 0.0
+    for _ in range(100):
+        now = drive(pacing, lambda _limit: 50.0, seconds=0.1, now=now)
+        pacing.held_back(now)
+    assert pacing.limit == 4
+    drive(pacing, lambda limit: 25.0 * limit, seconds=2, now=now)
+    assert pacing.limit == 64
+
+
+def test_a_shared_pacing_leaves_out_what_was_held_back_meanwhile() -> None:
+    held = 0
+    now = 0.0
+
+    def request() -> None:
+        nonlocal now, held
+        now, held = now + 0.1, held + limited
+
+    shared = SharedPacing(Pacing(most=64), held_back=lambda: held, clock=lambda: now)
+    limited = True
+    for _ in range(100):
+        shared.timed(request, nbytes=1)
+    assert shared.limit() == 4
+    limited = False
+    for _ in range(17):
+        shared.timed(request, nbytes=1)
+    assert shared.limit() == 8

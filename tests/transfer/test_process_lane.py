@@ -208,6 +208,23 @@ def test_a_frozen_sender_keeps_no_run_from_stopping(scene: Scene) -> None:
     scene.assert_arrived()
 
 
+@pytest.mark.slow
+def test_a_sender_that_hangs_for_a_minute_is_ended_and_its_files_are_sent_without_it(scene: Scene) -> None:
+    victim = scene.senders.alive()[0].pid
+
+    def freeze(_request: object, serve: object) -> object:
+        os.kill(victim, signal.SIGSTOP)
+        return serve()  # type: ignore[operator]
+
+    scene.front.script.plan("PutObject", freeze, key="p/plate/c/0200")  # type: ignore[arg-type]
+    begun = time.monotonic()
+    report = scene.rig.transfer()
+    assert time.monotonic() - begun > 30, "it was given time"
+    assert report.ok, report
+    assert gone(victim)
+    scene.assert_arrived()
+
+
 def test_failures_among_what_senders_send_are_no_storm(scene: Scene) -> None:
     """Only the failures come back to the threads that count failures in a row."""
     refused = [f"c/{number:04d}" for number in range(0, 900, 6)]

@@ -143,3 +143,22 @@ def test_a_planned_file_that_is_none_any_more_has_its_reason(tmp_path: Path, bec
     with pytest.raises(SourceError) as caught:
         read_as_planned(tmp_path, file)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("read", ["as planned", "anew"])
+def test_a_file_behind_a_folder_that_became_a_link_is_not_read(tmp_path: Path, read: str) -> None:
+    """O_NOFOLLOW guards the last name alone, and a hard link outside is even the very version that was planned."""
+    (tmp_path / "dataset" / "sub").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "dataset" / "sub" / "a").write_bytes(b"content")
+    (tmp_path / "outside" / "a").hardlink_to(tmp_path / "dataset" / "sub" / "a")
+    file = planned(tmp_path / "dataset")
+    (tmp_path / "dataset" / "sub").rename(tmp_path / "away")
+    (tmp_path / "dataset" / "sub").symlink_to(tmp_path / "outside")
+    with pytest.raises(SourceError) as caught:
+        if read == "as planned":
+            read_as_planned(tmp_path / "dataset", file)
+        else:
+            with opened(tmp_path / "dataset", file.name):
+                pass
+    assert caught.value.reason == "lies behind a symlink, or was moved"

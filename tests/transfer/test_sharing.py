@@ -125,7 +125,7 @@ def test_another_bucket_begins_without_a_cap() -> None:
     member = Member(UNLIMITED)
     limiter = Limiter()
     member.move(limiter, "here")
-    limiter.cap.agree(5.0)
+    limiter.cap.agree(5.0, 0.0)
     member.move(limiter, "here")
     assert limiter.active
     member.move(limiter, "elsewhere")
@@ -144,3 +144,64 @@ def test_a_worker_with_little_to_send_leaves_the_rest_to_others() -> None:
             limiter.left(now, limiter.ask(now, 10))
     assert entry.want.requests == pytest.approx(1.25 * 4)
     assert entry.granted.requests == pytest.approx(5.0), "not even a tenth of an even part less"
+
+
+def test_a_rate_that_was_found_alone_is_one_beside_what_the_others_reach() -> None:
+    member = Member(UNLIMITED)
+    limiter = Limiter()
+    member.move(limiter, "here")
+    limiter.cap.agree(50.0, 0.0)
+    greedy = Entry("here", reached=300.0)
+    assert member.turn(limiter, 0.0, [greedy], known=True, until=inf).cap == pytest.approx(350)
+    assert limiter.cap.rate == pytest.approx(350 / 2)
+
+
+def test_others_that_have_told_nothing_yet_count_as_the_rest_and_if_all_are_new_there_is_no_idea() -> None:
+    """Eight workers that met the limit at the same moment took what they knew of, a tenth, for all that it allows."""
+    member = Member(UNLIMITED)
+    limiter = Limiter()
+    member.move(limiter, "here")
+    limiter.cap.agree(5.0, 0.0)
+    new = Entry("here")
+    assert member.turn(limiter, 1.0, [new] * 7, known=True, until=inf).cap == inf
+    assert limiter.cap.rate == 5
+    some = [new._replace(reached=6.0, throttled=50.0), new._replace(reached=4.0), *[new] * 5]
+    assert member.turn(limiter, 2.0, some, known=True, until=inf).cap == pytest.approx(5 + 7 * 5)
+
+
+def test_who_was_refused_wants_more_than_it_got() -> None:
+    member = Member(UNLIMITED)
+    limiter = Limiter()
+    member.turn(limiter, 0.0, [], known=True, until=inf)
+    limiter.ask(1.0, 1)
+    limiter.throttled(1.0)
+    assert member.turn(limiter, 10.0, [], known=True, until=inf).want.requests == inf
+    member.turn(limiter, 20.0, [], known=True, until=inf)
+    assert member.turn(limiter, 30.0, [], known=True, until=inf).want.requests == 0
+
+
+def test_turns_come_soon_until_the_parts_of_what_s3_allows_have_been_found() -> None:
+    member = Member(UNLIMITED)
+    limiter = Limiter()
+    member.turn(limiter, 0.0, [], known=True, until=inf)
+    assert not member.unsettled, "nothing was refused"
+    limiter.throttled(1.0)
+    other = Entry("-", cap=100.0)
+    seen = []
+    for number in range(12):
+        others = [other] if number < 8 else [other, other]
+        now = 2.0 + number
+        member.turn(limiter, now, others, known=True, until=inf)
+        limiter.left(now, [limiter.ask(now, 1) for _ in range(20)][-1])  # it wants what it can get
+        seen.append(member.unsettled)
+    assert seen == [True] * 5 + [False] * 3 + [True] * 4, "one more came: a third of the part is another's"
+
+
+def test_a_worker_that_begins_keeps_to_what_others_found_before_its_first_request() -> None:
+    member = Member(UNLIMITED)
+    limiter = Limiter()
+    member.move(limiter, "here")
+    assert not member.begin(limiter, 0.0, [Entry("here"), Entry("elsewhere", cap=9.0)])
+    assert not limiter.active
+    assert member.begin(limiter, 0.0, [Entry("here", cap=100.0)])
+    assert limiter.cap.rate == pytest.approx(50)

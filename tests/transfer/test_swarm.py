@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from math import inf
 
 import pytest
@@ -13,9 +14,9 @@ from transfer.swarm import SILENCE, Swarm
 FOUND = 30.0
 
 
-def fairness(swarm: Swarm, start: float) -> float:
+def fairness(swarm: Swarm, start: float, end: float = inf) -> float:
     """Jain's index: 1 when all workers got the same."""
-    shares = [sum(moment >= start for moment in worker.taken) for worker in swarm.workers]
+    shares = [sum(start <= moment < end for moment in worker.taken) for worker in swarm.workers]
     return float(sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares)))
 
 
@@ -30,6 +31,42 @@ def test_workers_at_one_prefix_reach_the_rate_that_it_allows_and_are_seldom_refu
     assert swarm.count(0, 120) >= 0.9 * rate * 120, "also while the rate is being found"
     assert refused <= 0.06 * reached
     assert fairness(swarm, FOUND) >= 0.98
+
+
+@pytest.mark.parametrize("rate", [60, 200, 1_000])
+@pytest.mark.parametrize("within", [0.0, 5.0, 40.0], ids=["together", "array", "staggered"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_eight_workers_soon_share_evenly_what_a_server_allows(rate: int, within: float, seed: int) -> None:
+    starts = random.Random(seed)
+    swarm = Swarm(8, rate=rate, starts=lambda _number: starts.uniform(0, within), seed=seed)
+    end = within + 65
+    swarm.run(end)
+    refused = sum(moment >= within + FOUND for moment in swarm.server.refused)
+    assert swarm.count(within, end) >= 0.9 * rate * (end - within)
+    assert refused <= 0.1 * (refused + swarm.count(within + FOUND, end))
+    assert fairness(swarm, within) >= 0.95
+    assert fairness(swarm, within + 2, within + 12) >= 0.95, "not only in the long run"
+
+
+@pytest.mark.parametrize("rate", [60, 200])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_eight_workers_that_all_begin_with_many_requests_find_the_rate_at_once(rate: int, seed: int) -> None:
+    swarm = Swarm(8, rate=rate, speed=2.0 * rate + 200, in_flight=48, seed=seed)
+    swarm.run(40)
+    assert swarm.count(0, 40) >= 0.9 * rate * 40
+    assert swarm.count(5, 20) >= 0.85 * rate * 15
+    assert fairness(swarm, 2) >= 0.95
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_a_worker_had_that_leaves_is_shared_evenly_by_the_others(seed: int) -> None:
+    swarm = Swarm(8, rate=200, seed=seed)
+    swarm.run(60)
+    swarm.leave(0)
+    swarm.run(120)
+    assert swarm.count(60, 120) >= 0.95 * 200 * 60
+    del swarm.workers[0]
+    assert fairness(swarm, 60) >= 0.95
 
 
 def test_a_rate_that_changes_is_followed_both_ways() -> None:
@@ -52,7 +89,7 @@ def test_workers_that_come_later_take_their_part_from_the_others() -> None:
     refused = sum(moment >= 100 for moment in swarm.server.refused)
     assert swarm.count(0, 180) >= 0.9 * 200 * 180
     assert refused <= 0.02 * swarm.count(100, 180)
-    assert fairness(swarm, 110) >= 0.95
+    assert fairness(swarm, 75) >= 0.95
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 50])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 
 from servers.stub.message import Answer, Request, error, tag, xml
 from servers.stub.tokens import Tokens
@@ -10,12 +11,16 @@ from servers.stub.tokens import Tokens
 
 @dataclass(slots=True)
 class Grants:
-    """The grants of one account: `targets` such as `s3://bucket/prefix/*`; each answer issues a token of `life` s."""
+    """The grants of one account: `targets` such as `s3://bucket/prefix/*`; each answer issues a token of `life` s.
+
+    `said` is the life that the answers say, where that is not the truth.
+    """
 
     tokens: Tokens
     account: str = "123456789012"
     targets: list[str] = field(default_factory=list)
     life: float = 3600.0
+    said: float | None = None
 
     def serve(self, request: Request) -> Answer:
         """Answer GetDataAccess."""
@@ -28,6 +33,7 @@ class Grants:
             return error(403, "AccessDenied", f"You do not have {permission} permissions to the requested S3 Prefix")
         token = self.tokens.issue(self.life)
         facts = tag("AccessKeyId", token.access_key) + tag("SecretAccessKey", token.secret_key)
-        facts += tag("SessionToken", token.session_token) + tag("Expiration", token.expiration)
+        told = token if self.said is None else replace(token, ends_at=time.time() + self.said)
+        facts += tag("SessionToken", token.session_token) + tag("Expiration", told.expiration)
         widest = min(matched, key=len)
         return xml("GetDataAccessResult", f"<Credentials>{facts}</Credentials>", tag("MatchedGrantTarget", widest))

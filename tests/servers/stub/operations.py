@@ -20,22 +20,17 @@ def _kept_headers(request: Request) -> dict[str, str]:
     return {"content-type": "binary/octet-stream", **kept}
 
 
-def quoted(one: Stored) -> str:
-    """The ETag as S3 writes it."""
-    return f'"{one.etag}"'
-
-
 def put_object(store: Store, request: Request) -> Answer:
     refusal = store.damaged(request) or store.precondition(request)
     if refusal is not None:
         return refusal
-    one = stored(request.body, _kept_headers(request))
+    one = store.kept(request, stored(request.body, _kept_headers(request)))
     store.buckets[request.bucket][request.key] = one
-    return Answer(headers={"ETag": quoted(one), "x-amz-checksum-crc64nvme": one.crc64nvme})
+    return Answer(headers={"ETag": store.write_etag(one.etag), "x-amz-checksum-crc64nvme": one.crc64nvme})
 
 
-def _described(one: Stored, request: Request) -> dict[str, str]:
-    headers = {**one.headers, "ETag": quoted(one), "Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}
+def _described(store: Store, one: Stored, request: Request) -> dict[str, str]:
+    headers = {**one.headers, "ETag": store.write_etag(one.etag), "Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}
     if request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         headers |= {"x-amz-checksum-crc64nvme": one.crc64nvme, "x-amz-checksum-type": "FULL_OBJECT"}
     return headers
@@ -47,11 +42,11 @@ def get_object(store: Store, request: Request) -> Answer:
         return error(404, "NoSuchKey", "The specified key does not exist.")
     wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
     if wanted is None or request.method == "HEAD":
-        return Answer(200, one.body, _described(one, request))
+        return Answer(200, one.body, _described(store, one, request))
     first = int(wanted[1])
     last = min(int(wanted[2] or len(one.body) - 1), len(one.body) - 1)
     content_range = {"Content-Range": f"bytes {first}-{last}/{len(one.body)}"}
-    return Answer(206, one.body[first : last + 1], _described(one, request) | content_range)
+    return Answer(206, one.body[first : last + 1], _described(store, one, request) | content_range)
 
 
 def delete_object(store: Store, request: Request) -> Answer:
@@ -79,7 +74,7 @@ def list_objects(store: Store, request: Request) -> Answer:
             inner.append(f"<CommonPrefixes>{tag('Prefix', encode(name))}</CommonPrefixes>")
             continue
         facts = tag("Key", encode(name)) + tag("LastModified", "2026-11-21T10:00:00.000Z")
-        facts += tag("ETag", quoted(one)) + tag("Size", len(one.body)) + tag("StorageClass", "STANDARD")
+        facts += tag("ETag", store.write_etag(one.etag)) + tag("Size", len(one.body)) + tag("StorageClass", "STANDARD")
         inner.append(f"<Contents>{facts}</Contents>")
     more = len(left) > len(shown)
     if more:
@@ -112,9 +107,9 @@ def upload_part(store: Store, request: Request) -> Answer:
     refusal = store.damaged(request)
     if refusal is not None:
         return refusal
-    part = stored(request.body)
+    part = store.kept(request, stored(request.body))
     upload.parts[int(request.query["partNumber"])] = part
-    return Answer(headers={"ETag": quoted(part), "x-amz-checksum-crc64nvme": part.crc64nvme})
+    return Answer(headers={"ETag": store.write_etag(part.etag), "x-amz-checksum-crc64nvme": part.crc64nvme})
 
 
 def list_parts(store: Store, request: Request) -> Answer:
@@ -124,10 +119,11 @@ def list_parts(store: Store, request: Request) -> Answer:
     after = int(request.query.get("part-number-marker", "0"))
     page = min(int(request.query.get("max-parts", "1000")), store.page_size)
     left = [number for number in sorted(upload.parts) if number > after]
-    rows = [
-        f"<Part>{tag('PartNumber', number)}{tag('ETag', quoted(part))}{tag('Size', len(part.body))}</Part>"
-        for number, part in ((number, upload.parts[number]) for number in left[:page])
-    ]
+    rows = []
+    for number in left[:page]:
+        part = upload.parts[number]
+        facts = tag("PartNumber", number) + tag("ETag", store.write_etag(part.etag)) + tag("Size", len(part.body))
+        rows.append(f"<Part>{facts}</Part>")
     more = len(left) > page
     marker = tag("NextPartNumberMarker", left[:page][-1] if left else 0)
     facts = tag("Bucket", upload.bucket) + tag("Key", upload.key) + tag("UploadId", request.query["uploadId"])
@@ -142,7 +138,8 @@ def complete_upload(store: Store, request: Request) -> Answer:
     parts = re.findall(rb"<Part>(.*?)</Part>", request.body, re.DOTALL)
     named = [(int(_text(part, b"PartNumber")), _text(part, b"ETag").strip('"')) for part in parts]
     chosen = [upload.parts.get(number) for number, _ in named]
-    if any(part is None or part.etag != etag for part, (_, etag) in zip(chosen, named, strict=True)) or not named:
+    told = [None if part is None else store.write_etag(part.etag).strip('"') for part in chosen]
+    if told != [etag for _, etag in named] or not named:
         return error(400, "InvalidPart", "One or more of the specified parts could not be found.")
     present = [part for part in chosen if part is not None]
     body = b"".join(part.body for part in present)
@@ -154,10 +151,11 @@ def complete_upload(store: Store, request: Request) -> Answer:
         return refusal
     md5 = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in present)).hexdigest()
     etag = f"{md5}-{len(present)}"
-    store.buckets[upload.bucket][upload.key] = Stored(body, etag, crc64nvme(body), upload.headers)
+    one = store.kept(request, Stored(body, etag, crc64nvme(body), upload.headers))
+    store.buckets[upload.bucket][upload.key] = one
     del store.uploads[name]
-    facts = tag("Bucket", upload.bucket) + tag("Key", upload.key) + tag("ETag", f'"{etag}"')
-    return xml("CompleteMultipartUploadResult", facts, tag("ChecksumCRC64NVME", crc64nvme(body)))
+    facts = tag("Bucket", upload.bucket) + tag("Key", upload.key) + tag("ETag", store.write_etag(etag))
+    return xml("CompleteMultipartUploadResult", facts, tag("ChecksumCRC64NVME", one.crc64nvme))
 
 
 def _text(element: bytes, name: bytes) -> str:

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import threading
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from anycrc import Model
 
@@ -46,7 +47,8 @@ def stored(body: bytes, headers: dict[str, str] | None = None) -> Stored:
 class Store:
     """What the server holds. `lock` guards each operation; tests may look in and change things between requests.
 
-    `enforce_checksums` and `conditional` false make a server that ignores them, as some do.
+    `enforce_checksums` and `conditional` false make a server that ignores them, as some do. `write_etag` is how it
+    tells an ETag.
     """
 
     def __init__(self) -> None:
@@ -56,6 +58,7 @@ class Store:
         self.enforce_checksums = True
         self.conditional = True
         self.page_size = 1000
+        self.write_etag: Callable[[str], str] = '"{}"'.format
 
     def make_bucket(self, name: str) -> None:
         """Create an empty bucket."""
@@ -85,6 +88,11 @@ class Store:
         if sent_crc is not None and sent_crc != crc64nvme(request.body):
             return error(400, "BadDigest", "The CRC64NVME you specified did not match the calculated checksum.")
         return None
+
+    def kept(self, request: Request, one: Stored) -> Stored:
+        """The object as it is kept: who compares no checksum believes what the client says of it."""
+        said = request.headers.get("x-amz-checksum-crc64nvme")
+        return one if self.enforce_checksums or said is None else replace(one, crc64nvme=said)
 
     def precondition(self, request: Request) -> Answer | None:
         """The refusal of a conditional write whose condition does not hold."""

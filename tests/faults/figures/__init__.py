@@ -1,0 +1,1 @@
+"""One module a claim of docs/reliability.md: `CLAIM`, `USUAL` trials of a full run, `measure(folder, amount, seed)`."""
