@@ -1,6 +1,6 @@
 # bulkhaul: `make demo` shows it, `make test` tests it, `make env` makes .venv for work.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench bench-full simulate performance docs lint fast packages
+.PHONY: help env demo test check bench bench-full simulate performance campaign figure reliability docs lint audit fast packages
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -14,10 +14,14 @@ help:
 	@echo 'make demo    move six small plates to an embedded S3 server, with a killed worker, and compare'
 	@echo 'make test    run all tests with coverage (as root on Debian: installs SLURM and gcc if they are missing)'
 	@echo 'make check   lint, types and the fast tests'
+	@echo 'make audit   known vulnerabilities of what is installed, or one line where nobody can be asked'
 	@echo 'make bench   bulkhaul beside s5cmd, rclone, aws and the naive way (needs a C compiler; BENCH=... chooses)'
 	@echo 'make bench-full   the same, and the curves to 10^6 files'
 	@echo 'make simulate  1,000 workers on 100,000 jobs in virtual time, about two minutes (SIMULATE=... chooses)'
 	@echo 'make performance  docs/performance.md and its plots of the results of make bench'
+	@echo 'make campaign  random fault campaigns with a judge of their own (N=1000 that many, SEED=1 again)'
+	@echo 'make figure  measure one claim of docs/reliability.md (F="claims --amount 1000" chooses)'
+	@echo 'make reliability  docs/reliability.md of what make campaign and make figure found'
 	@echo 'make docs    the reference of the package as web pages, build/docs/index.html'
 
 env: $(READY)
@@ -53,6 +57,16 @@ simulate: $(READY)
 performance: $(READY)
 	@$(BIN)/python benchmarks/page.py
 
+N ?= 20
+campaign: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m faults.campaigns $(N) $(if $(SEED),--seed $(SEED))
+
+figure: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m faults.measure $(F)
+
+reliability: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m faults.page
+
 # The package looks its steps up when they are asked for: the star asks for all, so that pdoc sees them. pdoc looks in the
 # wrong module for the types of a NamedTuple's constructor; any other warning is an error.
 MODULES = $(filter-out bulkhaul.cli.% %.__init__,$(subst /,.,$(patsubst src/%.py,%,$(shell find src/bulkhaul -name '*.py' | sort))))
@@ -67,6 +81,9 @@ lint: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+audit: $(READY)
+	@$(BIN)/python .ci/audit.py
 
 fast: $(READY)
 	@$(BIN)/python -m pytest -q -n 3 -m 'not slow and not s3 and not slurm'
