@@ -133,3 +133,11 @@ def test_refusals_of_what_was_sent_before_the_first_idea_do_not_end_its_growth()
     answered(cap, 1.0, taken=20, refused=200)
     waited(cap, 1.0, 3.0)
     assert cap.rate > 1.8 * 50
+
+
+def test_a_rate_agreed_on_without_refusals_of_ones_own_grows_from_then_on_whatever_the_clock_says() -> None:
+    cap = Cap()
+    machine_up = 90_000.0  # seconds: the clock began at the machine's start, not at this worker's
+    cap.agree(40.0, machine_up)
+    waited(cap, machine_up, 6.0)
+    assert cap.rate < 40 * 1.03

@@ -76,6 +76,9 @@ class Cap:
         if not self.known:
             self.known = True
             self._restart(now + _WINDOW)
+        if self.rate == inf:
+            # Growth counts from here: a clock that begins at the machine's start would make it e^24 at once.
+            self.hold(now)
         self.rate = max(_LEAST, rate)
 
     def _measure(self, now: float) -> None:
