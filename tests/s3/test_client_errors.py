@@ -52,6 +52,19 @@ def test_an_error_inside_a_200_is_an_error(stub: StubS3) -> None:
     assert stub.log.counts()["CompleteMultipartUpload"] == 1
 
 
+@pytest.mark.parametrize(("name", "damaged"), [("MaxKeys", "p"), ("LastModified", "2026-13-45"), ("Size", "1x")])
+def test_an_answer_whose_values_cannot_be_read_is_a_transient_fault(stub: StubS3, name: str, damaged: str) -> None:
+    """A flipped bit made a `p` of a number: right XML, and a bare ValueError of botocore's."""
+    values = {"MaxKeys": "1000", "LastModified": "2026-11-22T00:00:00Z", "Size": "1", name: damaged}
+    told = {key: tag(key, value) for key, value in values.items()}
+    entry = f"<Contents>{tag('Key', 'a')}{told['LastModified']}{told['Size']}</Contents>"
+    listing = xml("ListBucketResult", told["MaxKeys"], tag("IsTruncated", "false"), entry)
+    stub.script.plan("ListObjectsV2", lambda _request, _serve: listing)
+
+    with pytest.raises(errors.Transient, match="cannot be read"), s3_errors("s3://bucket"):
+        client_for_stub(stub).list_objects_v2(Bucket="bucket")
+
+
 def test_a_server_that_hangs_ends_by_the_read_timeout(stub: StubS3) -> None:
     stub.script.plan("HeadBucket", stub.script.hang(30))
 

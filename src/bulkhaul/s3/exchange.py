@@ -19,6 +19,7 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 from bulkhaul.s3.watchdog import Watch, Watchdog
 
@@ -28,8 +29,9 @@ _DOG = Watchdog()
 def guard_requests(client: Any) -> None:
     """Have each request of a boto3 `client` that hangs or whose answer breaks off end as a fault of the connection.
 
-    The limits of its time follow the client's `read_timeout`.
+    The limits of its time follow the client's `read_timeout`. An answer that cannot be read is a `ResponseParserError`.
     """
+    client._endpoint._response_parser_factory = _Parsers(client._endpoint._response_parser_factory)
     session = client._endpoint.http_session
     session._pool_classes_by_scheme.update(http=_Pool, https=_TLSPool)
     send = partial(_send, session, client.meta.config.read_timeout)
@@ -65,6 +67,29 @@ def _promised(answer: Any) -> int:
     """How many bytes an answer says that it has: the first word where it is said twice, 0 where that is no number."""
     said = str(answer.headers.get("Content-Length") or "").split(",")[0].strip()
     return int(said) if said.isascii() and said.isdecimal() else 0
+
+
+class _Parsers:
+    """botocore's parsers, which take XML that is none for a fault of the answer, but not `<MaxKeys>p</MaxKeys>`."""
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+
+    def create_parser(self, protocol: str) -> _Parser:
+        return _Parser(self._factory.create_parser(protocol))
+
+
+class _Parser:
+    def __init__(self, parser: Any) -> None:
+        self._parser = parser
+
+    def parse(self, response: Any, shape: Any) -> Any:
+        try:
+            return self._parser.parse(response, shape)
+        except ResponseParserError:
+            raise
+        except Exception as error:
+            raise ResponseParserError(f"{type(error).__name__}: {error}") from error
 
 
 class _InThisThread(threading.local):
