@@ -44,7 +44,10 @@ def test_a_grant_is_asked_for_with_account_target_permission_privilege_and_durat
     assert grant.token.expires_at is not None
 
 
-@pytest.mark.parametrize("body", [b"", b"<x/>", b"<html><p>Please log in<br></html>"])
+NO_KEYS = b"<GetDataAccessResult><Credentials><AccessKeyI></AccessKeyI></Credentials></GetDataAccessResult>"
+
+
+@pytest.mark.parametrize("body", [b"", b"<x/>", b"<html><p>Please log in<br></html>", NO_KEYS])
 def test_an_answer_without_credentials_is_asked_for_again(grants: StubS3, body: bytes) -> None:
     grants.script.plan("GetDataAccess", lambda _request, _serve: Answer(200, body))
 

@@ -89,7 +89,7 @@ def access_grants(
         wanted = target if target is not None and target.covers(location) else location
         asked = {"Target": f"{wanted}/*", "Permission": permission, "Privilege": privilege, "DurationSeconds": duration}
         answer = _data_access(options, account, asked)
-        matched = str(answer["MatchedGrantTarget"])
+        matched = str(answer.get("MatchedGrantTarget", ""))
         covers = wanted if privilege == "Minimal" else matched_location(matched, wanted)
         return Grant(_token(answer["Credentials"]), covers=covers)
 
@@ -187,8 +187,10 @@ def _request(call: Callable[[], Any], thing: str) -> Callable[[], Any]:
     def request() -> Any:
         with s3_errors(thing):
             answer = call()
-        if "Credentials" not in answer:
-            raise Transient(thing, "the answer has no credentials", "check the endpoint and the proxy")
+        try:
+            _token(answer["Credentials"])
+        except (KeyError, ValueError):
+            raise Transient(thing, "the answer has no credentials", "check the endpoint and the proxy") from None
         return answer
 
     return request

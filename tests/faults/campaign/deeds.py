@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faults.campaign.datasets import change
-from faults.campaign.fates import Fates
+from faults.campaign.fates import JUMPING, SKEWED, Fates
 from faults.campaign.keys import TokenDesk
+from faults.campaign.ledger import holds_a_job, status_of
 from faults.campaign.site import LEASE, Site
 from faults.campaign.wire import KINDS
 from servers.disk import BALLAST, fill_blocks, make_room
 
 MOST_WORKERS = 6
 _TESTS = Path(__file__).parents[2]
-SKEWED = "clock a day off"
+_FAST = "clock 1.5 times fast"
+_NO_ROOM = "No space left on device"
 _STORAGE_ERRORS = ("EIO", "ESTALE", "EDQUOT", "EACCES", "ENOSPC")
 _SOURCE_ERRORS = ("EIO", "ESTALE", "EACCES")
 
@@ -49,8 +51,10 @@ class Scene:
 
     def faults(self) -> Counter[str]:
         """All faults that have hit something so far, by name."""
-        marked = Counter(name for mark, name in self.marks.items() if mark.exists())
-        return self.met + self.fates.met + marked
+        found = Counter(name for mark, name in self.marks.items() if mark.exists())
+        found[_FAST] = sum(worker.kind == _FAST and worker.has_worked for worker in self.site.workers)
+        found["STS down"] = self.desk.outages_met if self.desk else 0
+        return self.met + self.fates.met + found
 
 
 def _wire(scene: Scene) -> str | None:
@@ -63,8 +67,10 @@ def _kill(scene: Scene) -> str | None:
     running = scene.site.running()
     if not running:
         return None
-    scene.chance.choice(running).kill()
-    return "kill -9"
+    worker = scene.chance.choice(running)
+    holds = holds_a_job(scene.site.joblist, worker.process.pid)
+    worker.kill()
+    return "kill -9" if holds else None
 
 
 def _ask_to_stop(scene: Scene) -> str | None:
@@ -100,16 +106,19 @@ def _fill_disk(scene: Scene) -> str | None:
     joblist = scene.site.joblist
     if (joblist / BALLAST).exists():
         return None
+    before = _complaints(scene.site)
     fill_blocks(joblist)
-    until = time.monotonic() + scene.chance.uniform(0.3, 2.0)
 
     def empty_disk() -> None:
-        if time.monotonic() >= until:
-            scene.met["ENOSPC"] += 1
+        scene.met["ENOSPC"] += _complaints(scene.site) > before
         make_room(joblist)
 
-    scene.later.append((until, empty_disk))
-    return None  # counted when it has lasted
+    scene.later.append((time.monotonic() + scene.chance.uniform(0.3, 2.0), empty_disk))
+    return None  # counted when somebody met it
+
+
+def _complaints(site: Site) -> int:
+    return sum(worker.said().count(_NO_ROOM) for worker in site.workers)
 
 
 def _fail_files(scene: Scene, under: Path, *, number: str, after: int, times: int, name: str) -> None:
@@ -151,14 +160,39 @@ def _false_date(scene: Scene) -> str | None:
     return None  # counted when S3 refuses it
 
 
+def _jump(scene: Scene) -> str | None:
+    """A worker begins with the right time, and finds itself a day off amid what it does."""
+    setting = scene.site.folder / f"clock-{len(scene.site.workers)}"
+    setting.write_text("+0")
+    worker = scene.site.start_worker(
+        JUMPING,
+        LD_PRELOAD=str(scene.false_clock),
+        FAKETIME_TIMESTAMP_FILE=str(setting),
+        FAKETIME_CACHE_DURATION="1",  # seconds until it reads the file again
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    days = scene.chance.choice(["+1d", "-1d"])
+
+    def jump() -> None:
+        if worker.running:
+            setting.write_text(days)
+            scene.fates.plan_refusal(JUMPING if holds_a_job(scene.site.joblist, worker.process.pid) else SKEWED)
+
+    scene.later.append((time.monotonic() + scene.chance.uniform(0.8, 3.0), jump))
+    return None  # counted when S3 refuses it
+
+
 def _fast_clock(scene: Scene) -> str | None:
     program = ("-m", "faults.fast_clock", "1.5", "bulkhaul", "transfer")
-    scene.site.start_worker("clock 1.5 times fast", program, PYTHONPATH=str(_TESTS))
-    return "clock 1.5 times fast"
+    scene.site.start_worker(_FAST, program, PYTHONPATH=str(_TESTS))
+    return None  # counted when it has a job
 
 
 def _change_source(scene: Scene) -> str | None:
-    return f"source {change(scene.chance.choice(scene.site.datasets), scene.chance)}"
+    datasets = scene.site.datasets
+    under_way = [dataset for dataset in datasets if status_of(scene.site.joblist, dataset.job) == "ongoing"]
+    done = change(scene.chance.choice(under_way or datasets), scene.chance)
+    return f"source {done} during its transfer" if under_way else f"source {done}"
 
 
 def _edit(scene: Scene) -> str | None:
@@ -196,8 +230,7 @@ def _end_token(scene: Scene) -> str | None:
         down = scene.chance.random() < 0.3
         scene.desk.end_token(down=scene.chance.uniform(0.5, 3.0) if down else 0.0)
         scene.fates.plan_refusal("token ended")
-        return "STS down" if down else None
-    return None  # counted when S3 refuses it
+    return None  # counted when S3 refuses it, and when STS is asked in vain
 
 
 DEEDS: dict[Callable[[Scene], str | None], int] = {
@@ -209,6 +242,7 @@ DEEDS: dict[Callable[[Scene], str | None], int] = {
     _fail_joblist: 2,
     _fail_sources: 1,
     _false_date: 1,
+    _jump: 1,
     _fast_clock: 1,
     _change_source: 1,
     _edit: 2,
@@ -220,7 +254,7 @@ DEEDS: dict[Callable[[Scene], str | None], int] = {
 
 def do_one(scene: Scene) -> None:
     """Do one deed at random."""
-    starts = {_fail_joblist, _fail_sources, _false_date, _fast_clock}
+    starts = {_fail_joblist, _fail_sources, _false_date, _jump, _fast_clock}
     full = len(scene.site.running()) >= MOST_WORKERS
     deeds = [deed for deed in DEEDS if not (full and deed in starts)]
     deed = scene.chance.choices(deeds, [DEEDS[deed] for deed in deeds])[0]

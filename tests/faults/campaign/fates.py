@@ -10,6 +10,9 @@ from faults.campaign.keys import TokenDesk
 from faults.campaign.proxy import Act, Head, pass_on
 from faults.campaign.wire import KINDS, expired, skewed
 
+SKEWED = "clock a day off"
+JUMPING = "clock that jumps by a day"
+CLOCKS = (SKEWED, JUMPING)
 _MOST_SKEW = 900.0  # seconds: S3's own limit
 
 
@@ -37,7 +40,7 @@ class Fates:
 
     def __call__(self, head: Head) -> Act:
         if _skew(head) > _MOST_SKEW:
-            self._count_once("clock a day off")
+            self._count_once(*CLOCKS)
             return skewed
         if self._desk is not None and not self._desk.lives(_signer(head)):
             self._count_once("token ended")
@@ -50,9 +53,9 @@ class Fates:
                 return make(self._chance)
         return pass_on
 
-    def _count_once(self, name: str) -> None:
+    def _count_once(self, *names: str) -> None:
         # A token that ends is one fault, however many requests were under way.
-        if name in self._once:
+        for name in self._once.intersection(names):
             self._once.remove(name)
             self.met[name] += 1
 

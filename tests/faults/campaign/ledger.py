@@ -29,6 +29,17 @@ def newest(joblist: Path, job: str) -> dict[str, Any] | None:
     return records[max(records)] if records else None
 
 
+def holds_a_job(joblist: Path, pid: int) -> bool:
+    """Whether the newest record of some job is a claim of the process `pid` of this machine."""
+    jobs = {path.name.rpartition(".")[0] for path in (joblist / ".bulkhaul" / "ledger").glob("[!.]*")}
+    for job in jobs:
+        with suppress(FileNotFoundError):  # a compaction may remove a record at any moment
+            record = newest(joblist, job)
+            if record is not None and record["kind"] == "claim" and record["owner"]["pid"] == pid:
+                return True
+    return False
+
+
 def is_proven(joblist: Path, job: str) -> bool:
     """Whether the ledger calls the job a success."""
     record = newest(joblist, job)

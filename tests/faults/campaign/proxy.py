@@ -48,24 +48,44 @@ class Exchange:
     """One request of a client and what becomes of it; the fault at hand decides how much of it goes which way."""
 
     def __init__(
-        self, head: Head, body: bytes, client: asyncio.StreamWriter, reach: Callable[[], Awaitable[Upstream]]
+        self,
+        head: Head,
+        reader: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
+        reach: Callable[[], Awaitable[Upstream]],
     ) -> None:
         self.head = head
-        self.body = body
+        self._reader = reader
         self._client = client
         self._reach = reach
+        self._body: bytes | None = None
+
+    async def body(self) -> bytes:
+        """The whole body, which a client sends once the head is through."""
+        if self._body is None:
+            self._welcome()
+            self._body = await _read_body(self._reader, self.head)
+        return self._body
 
     async def serve(self, body: bytes | None = None) -> bytes:
         """Let the server do what was asked, with `body` in place of the request's own; its whole answer."""
+        own = await self.body()
         upstream = await self._reach()
-        return await upstream.ask(self.head, self.body if body is None else body)
+        return await upstream.ask(self.head, own if body is None else body)
 
     async def serve_partly(self, size: int) -> None:
-        """Let the server see the first `size` bytes of the body, then nothing more."""
+        """Let the server see the first `size` bytes of the request, then nothing more; no other byte is read."""
         upstream = await self._reach()
-        upstream.send(self.head.data + self.body[:size])
+        upstream.send(self.head.data[:size])
+        if size > len(self.head.data):
+            self._welcome()
+            upstream.send(await self._reader.readexactly(size - len(self.head.data)))
         await upstream.drain()
         upstream.reset()
+
+    def _welcome(self) -> None:
+        if self.head.headers.get("expect"):
+            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def answer(self, data: bytes) -> None:
         """Send `data` back."""
@@ -179,11 +199,11 @@ class Proxy:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while not client.is_closing():
                 head = parse_head(await reader.readuntil(b"\r\n\r\n"))
-                if head.headers.get("expect"):
-                    client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                body = await _read_body(reader, head)
                 await asyncio.sleep(self._delay)
-                await self._choose(head)(Exchange(head, body, client, reach))
+                exchange = Exchange(head, reader, client, reach)
+                await self._choose(head)(exchange)
+                if not client.is_closing():
+                    await exchange.body()  # the next request begins behind it
         if upstream is not None:
             upstream.close()
         client.close()

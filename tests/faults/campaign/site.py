@@ -59,6 +59,11 @@ class Worker:
         caught = int(status.partition("SigCgt:")[2].split()[0], 16)
         return bool(caught >> (signal.SIGUSR1 - 1) & 1)
 
+    @property
+    def has_worked(self) -> bool:
+        """Whether it ever had a job."""
+        return "Uploading files from" in self.said()
+
     def kill(self) -> None:
         """End it as kill -9 does."""
         self.killed = True

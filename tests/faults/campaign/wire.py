@@ -30,12 +30,13 @@ def refusal(status: int, code: str, *, said: str = "by the campaign") -> bytes:
 
 async def refuse(exchange: Exchange, *, status: int, code: str) -> None:
     """Answer with an error; nothing is done. An answer to HEAD has no body."""
+    await exchange.body()
     answer = refusal(status, code)
     await exchange.answer(answer if exchange.head.method != "HEAD" else answer.partition(b"<?xml")[0])
 
 
 async def bare_gateway_error(exchange: Exchange) -> None:
-    """A gateway's 502 whose body is no XML."""
+    """A gateway's 502 whose body is no XML; it does not wait for the request's own."""
     body = b"<html>bad gateway</html>" * (exchange.head.method != "HEAD")
     await exchange.answer(
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(body) + body
@@ -43,9 +44,11 @@ async def bare_gateway_error(exchange: Exchange) -> None:
 
 
 async def reset_in_request(exchange: Exchange, *, chance: random.Random) -> None:
-    """The connection breaks at some byte of the request; the server saw only what came before."""
-    if exchange.body:
-        await exchange.serve_partly(chance.randrange(len(exchange.body)))
+    """The connection breaks at some byte of the request, head or body; the server saw only what came before."""
+    head = len(exchange.head.data)
+    body = int(exchange.head.headers.get("content-length") or 0)
+    # Few bytes are the head's: each of its parts would hardly ever be the place.
+    await exchange.serve_partly(chance.randrange(head + body) if chance.random() < 0.7 else chance.randrange(head))
     exchange.cut()
 
 
@@ -63,7 +66,7 @@ async def lose_answer(exchange: Exchange) -> None:
 
 
 async def half_open(exchange: Exchange) -> None:
-    """Nobody is there any more, and nobody says so."""
+    """Nobody is there any more, and nobody says so: what a client still sends stays in its buffers."""
     await exchange.until_closed(_LONGEST)
     exchange.cut()
 
@@ -89,7 +92,7 @@ async def slow_loris(exchange: Exchange) -> None:
 
 async def flip_request_bit(exchange: Exchange, *, chance: random.Random) -> None:
     """One bit of the body is another when it arrives; TCP's checksum says nothing."""
-    await exchange.answer(await exchange.serve(_flipped(exchange.body, chance)))
+    await exchange.answer(await exchange.serve(_flipped(await exchange.body(), chance)))
 
 
 async def flip_answer_bit(exchange: Exchange, *, chance: random.Random) -> None:
@@ -143,7 +146,7 @@ def _completes(head: Head) -> bool:
 Fits = Callable[[Head], bool]
 
 KINDS: dict[str, tuple[Fits, Callable[[random.Random], Act]]] = {
-    "reset in request": (_has_body, lambda chance: partial(reset_in_request, chance=chance)),
+    "reset in request": (_any, lambda chance: partial(reset_in_request, chance=chance)),
     "reset in answer": (_any, lambda chance: partial(reset_in_answer, chance=chance)),
     "answer lost": (_any, lambda _: lose_answer),
     "500": (_any, lambda _: partial(refuse, status=500, code="InternalError")),
