@@ -174,9 +174,11 @@ def _jump(scene: Scene) -> str | None:
     days = scene.chance.choice(["+1d", "-1d"])
 
     def jump() -> None:
-        if worker.running:
+        if worker.running and holds_a_job(scene.site.joblist, worker.process.pid):
             setting.write_text(days)
-            scene.fates.plan_refusal(JUMPING if holds_a_job(scene.site.joblist, worker.process.pid) else SKEWED)
+            scene.fates.plan_refusal(JUMPING)
+        elif worker.running:
+            scene.later.append((time.monotonic() + 0.2, jump))
 
     scene.later.append((time.monotonic() + scene.chance.uniform(0.8, 3.0), jump))
     return None  # counted when S3 refuses it
@@ -242,7 +244,7 @@ DEEDS: dict[Callable[[Scene], str | None], int] = {
     _fail_joblist: 2,
     _fail_sources: 1,
     _false_date: 1,
-    _jump: 1,
+    _jump: 2,
     _fast_clock: 1,
     _change_source: 1,
     _edit: 2,
